@@ -1,1 +1,101 @@
-//! Placeholder
+//! The schema of the database, one file a migration, each in both directions.
+//!
+//! An applied migration is never edited: a change is a new file. There is no lock around a run,
+//! so one process migrates at a time.
+
+#![expect(
+    elided_lifetimes_in_paths,
+    reason = "the methods of MigrationTrait leave the lifetime out, and only that spelling matches them"
+)]
+
+mod m20261122_000001_accounts;
+mod m20261122_000002_files;
+mod m20261122_000003_jobs;
+mod m20261122_000004_voices;
+
+use sea_orm_migration::{
+    MigrationTrait, MigratorTrait, SchemaManager,
+    prelude::{DbErr, Index, IndexCreateStatement, IntoIden, Table},
+    sea_orm::{ConnectOptions, Database, DatabaseConnection},
+};
+
+/// The database could not be reached, or refused a step. Steps before it stay applied.
+#[derive(Debug)]
+pub struct MigrationError(DbErr);
+
+/// Applies every pending migration. A SQLite file that does not exist is made, if its URL says `?mode=rwc`.
+pub async fn up(database_url: &str) -> Result<(), MigrationError> {
+    let database = connect(database_url).await?;
+    let done = Migrator::up(&database, None).await;
+    close(database, done).await
+}
+
+/// Takes back the last `steps` migrations, and the rows of their tables with them.
+pub async fn down(database_url: &str, steps: u32) -> Result<(), MigrationError> {
+    let database = connect(database_url).await?;
+    let done = Migrator::down(&database, Some(steps)).await;
+    close(database, done).await
+}
+
+/// The names of the migrations that [`up`] would apply, in order. Changes nothing.
+pub async fn pending(database_url: &str) -> Result<Vec<String>, MigrationError> {
+    let database = connect(database_url).await?;
+    let pending = Migrator::get_pending_migrations_read_only(&database).await;
+    let names =
+        pending.map(|migrations| migrations.iter().map(|migration| migration.name().to_owned()).collect());
+    close(database, names).await
+}
+
+impl std::fmt::Display for MigrationError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("the database could not be migrated")
+    }
+}
+
+impl std::error::Error for MigrationError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m20261122_000001_accounts::Migration),
+            Box::new(m20261122_000002_files::Migration),
+            Box::new(m20261122_000003_jobs::Migration),
+            Box::new(m20261122_000004_voices::Migration),
+        ]
+    }
+}
+
+async fn connect(database_url: &str) -> Result<DatabaseConnection, MigrationError> {
+    let mut options = ConnectOptions::new(database_url);
+    options.max_connections(1).sqlx_logging(false);
+    Database::connect(options).await.map_err(MigrationError)
+}
+
+async fn close<T>(database: DatabaseConnection, outcome: Result<T, DbErr>) -> Result<T, MigrationError> {
+    let closed = database.close().await;
+    let value = outcome.map_err(MigrationError)?;
+    closed.map_err(MigrationError)?;
+    Ok(value)
+}
+
+/// An index over `columns` of `table`, in that order.
+fn index(name: &str, table: &'static str, columns: &[&'static str]) -> IndexCreateStatement {
+    let mut index = Index::create().name(name).table(table).to_owned();
+    for column in columns {
+        index.col(*column);
+    }
+    index
+}
+
+async fn drop_tables(manager: &SchemaManager<'_>, tables: &[&'static str]) -> Result<(), DbErr> {
+    for table in tables {
+        manager.drop_table(Table::drop().table(table.into_iden()).to_owned()).await?;
+    }
+    Ok(())
+}
