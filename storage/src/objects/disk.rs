@@ -1,0 +1,241 @@
+//! Objects as files below one directory, with the staged ones beside it on the same file system, so that publishing
+//! is a rename.
+
+use super::{ObjectKey, ObjectMeta, ObjectReader, Objects, StagedObject, Staging, staging::StagedPath};
+use crate::error::{Error, Result};
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use std::{
+    fs, io,
+    io::{Read, SeekFrom},
+    ops::Range,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use uuid::Uuid;
+
+#[derive(Clone, Debug)]
+pub struct DiskObjects {
+    objects: PathBuf,
+    staging: PathBuf,
+}
+
+impl DiskObjects {
+    /// Uses `objects/` and `staging/` of the directory, which it makes.
+    pub async fn open(data_directory: &Path) -> Result<Self> {
+        let disk = Self { objects: data_directory.join("objects"), staging: data_directory.join("staging") };
+        tokio::fs::create_dir_all(&disk.objects).await?;
+        tokio::fs::create_dir_all(&disk.staging).await?;
+        Ok(disk)
+    }
+
+    fn path(&self, key: &ObjectKey) -> PathBuf {
+        self.objects.join(key.as_str())
+    }
+
+    fn staged_path(&self) -> PathBuf {
+        self.staging.join(Uuid::new_v4().simple().to_string())
+    }
+}
+
+#[async_trait]
+impl Objects for DiskObjects {
+    async fn stage(&self) -> Result<Staging> {
+        Staging::create(self.staged_path()).await
+    }
+
+    async fn publish(&self, staged: StagedObject, key: &ObjectKey) -> Result<()> {
+        let (root, to) = (self.objects.clone(), self.path(key));
+        blocking(move || move_into_place(staged.path(), &to, &root)).await
+    }
+
+    async fn publish_file(&self, from: &Path, key: &ObjectKey) -> Result<ObjectMeta> {
+        let (root, to) = (self.objects.clone(), self.path(key));
+        let (from, staged) = (from.to_owned(), StagedPath::new(self.staged_path()));
+        blocking(move || {
+            link_or_copy(&from, staged.as_path())?;
+            let meta = hash_and_sync(staged.as_path())?;
+            move_into_place(staged.as_path(), &to, &root)?;
+            Ok(meta)
+        })
+        .await
+    }
+
+    async fn fetch(&self, key: &ObjectKey, to: &Path) -> Result<()> {
+        let (from, to) = (self.path(key), to.to_owned());
+        blocking(move || link_or_copy(&from, &to)).await.map_err(absent)
+    }
+
+    async fn open(&self, key: &ObjectKey, range: Option<Range<u64>>) -> Result<ObjectReader> {
+        let mut file = tokio::fs::File::open(self.path(key)).await.map_err(Error::from).map_err(absent)?;
+        let Some(range) = range else { return Ok(Box::new(file)) };
+        file.seek(SeekFrom::Start(range.start)).await?;
+        Ok(Box::new(file.take(range.end.saturating_sub(range.start))))
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<()> {
+        let (root, path) = (self.objects.clone(), self.path(key));
+        blocking(move || {
+            match fs::remove_file(&path) {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+                Ok(()) | Err(_) => {}
+            }
+            // Directories of a job are its own; the removal of one that is not empty fails, and ends the way up.
+            let parents = path.ancestors().skip(1).take_while(|parent| *parent != root);
+            for parent in parents {
+                if fs::remove_dir(parent).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(ObjectKey, SystemTime)>> {
+        let (root, prefix) = (self.objects.clone(), prefix.to_owned());
+        blocking(move || list(&root, &prefix)).await
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>> {
+        let root = self.objects.clone();
+        blocking(move || {
+            let free = rustix::fs::statvfs(&root)?;
+            Ok(Some(free.f_bavail.saturating_mul(free.f_frsize)))
+        })
+        .await
+    }
+
+    async fn sweep_staging(&self, before: SystemTime) -> Result<u64> {
+        let staging = self.staging.clone();
+        blocking(move || {
+            let mut removed = 0;
+            for entry in fs::read_dir(&staging)? {
+                let entry = entry?;
+                let Ok(meta) = entry.metadata() else { continue };
+                if meta.is_file() && meta.modified()? < before && fs::remove_file(entry.path()).is_ok() {
+                    removed += 1;
+                }
+            }
+            Ok(removed)
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
+    let outcome = tokio::task::spawn_blocking(work).await.map_err(Error::internal)?;
+    Ok(outcome?)
+}
+
+fn absent(error: Error) -> Error {
+    match &error {
+        Error::Internal(cause)
+            if cause
+                .downcast_ref::<io::Error>()
+                .is_some_and(|cause| cause.kind() == io::ErrorKind::NotFound) =>
+        {
+            Error::NotFound
+        }
+        Error::NotFound
+        | Error::Conflict(_)
+        | Error::Input { .. }
+        | Error::MissingInput { .. }
+        | Error::QuotaExceeded { .. }
+        | Error::Full
+        | Error::Internal(_) => error,
+    }
+}
+
+/// The bytes of `from` are on the disk already; this makes the name durable too.
+fn move_into_place(from: &Path, to: &Path, root: &Path) -> io::Result<()> {
+    let file = fs::File::options().append(true).open(from)?;
+    // The age of an object counts from here, or the sweeper could take one for an orphan before its row is written.
+    file.set_modified(SystemTime::now())?;
+    file.set_permissions(fs::Permissions::from_mode(0o444))?;
+    // The removal of another object may take away a directory that it emptied, and that we just found or made.
+    let mut tries = 0;
+    loop {
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        match fs::rename(from, to) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound && tries < 10 => tries += 1,
+            outcome => break outcome?,
+        }
+    }
+    for directory in to.ancestors().skip(1) {
+        fs::File::open(directory)?.sync_all()?;
+        if directory == root {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(()),
+        Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {
+            Err(cause)
+        }
+        // Another file system, or one that has no links.
+        Err(_) => {
+            let mut target = fs::File::create_new(to)?;
+            io::copy(&mut fs::File::open(from)?, &mut target)?;
+            Ok(())
+        }
+    }
+}
+
+fn hash_and_sync(path: &Path) -> io::Result<ObjectMeta> {
+    let mut file = fs::File::open(path)?;
+    let mut sha256 = Sha256::new();
+    let mut size_bytes = 0;
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        sha256.update(&buffer[..count]);
+        size_bytes += count as u64;
+    }
+    file.sync_all()?;
+    Ok(ObjectMeta { size_bytes, sha256: hex::encode(sha256.finalize()) })
+}
+
+fn list(root: &Path, prefix: &str) -> io::Result<Vec<(ObjectKey, SystemTime)>> {
+    let mut found = vec![];
+    let start = prefix.rsplit_once('/').map_or(root.to_owned(), |(directory, _)| root.join(directory));
+    let mut directories = vec![start];
+    while let Some(directory) = directories.pop() {
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+            Err(cause) => return Err(cause),
+        };
+        for entry in entries {
+            let entry = entry?;
+            let path = entry.path();
+            if entry.file_type()?.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let key = path
+                .strip_prefix(root)
+                .ok()
+                .and_then(Path::to_str)
+                .and_then(|key| ObjectKey::parse(key).ok());
+            // An object that went away meanwhile is no longer listed.
+            if let (Some(key), Ok(meta)) = (key, entry.metadata())
+                && key.as_str().starts_with(prefix)
+            {
+                found.push((key, meta.modified()?));
+            }
+        }
+    }
+    Ok(found)
+}
