@@ -40,6 +40,11 @@ impl<T> Listing<T> {
     pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Listing<U> {
         Listing { items: self.items.into_iter().map(convert).collect(), next_cursor: self.next_cursor }
     }
+
+    pub(crate) fn try_map<U>(self, convert: impl FnMut(T) -> Result<U>) -> Result<Listing<U>> {
+        let items = self.items.into_iter().map(convert).collect::<Result<_>>()?;
+        Ok(Listing { items, next_cursor: self.next_cursor })
+    }
 }
 
 /// Where a row stands in its list.
