@@ -5,6 +5,8 @@ pub mod clock;
 mod database;
 pub mod error;
 pub mod events;
+pub mod files;
+mod garbage;
 pub mod ids;
 pub mod logins;
 pub mod objects;
