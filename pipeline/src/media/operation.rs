@@ -1,0 +1,196 @@
+//! What a media child is asked and what it answers, as values. They cross the pipe between the two as JSON.
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::MediaError;
+use crate::media_info::MediaInfo;
+use crate::parameters::{AudioFormat, Extend, Quality, VideoContainer};
+
+/// The sound of `input` as a file: from the container's time zero, so in sync with its picture, with silence
+/// where the sound starts late or has gaps.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AudioExtraction {
+    pub input: PathBuf,
+    pub output: PathBuf,
+    /// WAV is 16-bit PCM (RF64 past 4 GiB); AAC comes in an MPEG-4 file (.m4a), whose length is exact, unlike
+    /// that of a bare AAC stream; Opus comes in Ogg.
+    pub format: AudioFormat,
+    /// In hertz. None keeps the source's rate, or takes the next higher one that the format has.
+    pub sample_rate: Option<u32>,
+    /// 1 or 2. None keeps mono as it is and makes everything else stereo.
+    pub channels: Option<u16>,
+}
+
+/// The sound of `input` as the engines read it: 16-bit mono PCM in a WAV file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PcmDecoding {
+    pub input: PathBuf,
+    pub output: PathBuf,
+    /// In hertz.
+    pub sample_rate: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AudioReport {
+    pub duration_seconds: f64,
+    /// In hertz; for Opus the rate that was encoded, though its decoders always give 48,000.
+    pub sample_rate: u32,
+    pub channels: u16,
+}
+
+/// The picture of `video` with `voice` in the place of its sound.
+///
+/// The picture's length wins: silence follows a shorter voice, a longer one is an error unless `extend` says
+/// what to show. The picture is copied untouched where quality is high, the container has its codec, and nothing
+/// is burned in or held.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VideoGeneration {
+    pub video: PathBuf,
+    pub voice: PathBuf,
+    pub output: PathBuf,
+    pub container: VideoContainer,
+    pub quality: Quality,
+    pub extend: Option<Extend>,
+    /// Mixes the original sound under the voice, turned down while the voice speaks.
+    pub keep_background: bool,
+    pub subtitles: Option<SubtitleTrack>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SubtitleTrack {
+    /// A SubRip file.
+    pub path: PathBuf,
+    /// Drawn into the picture; else a track of its own that the player may show.
+    pub burn: bool,
+    /// ISO 639 code; none leaves it undetermined.
+    pub language: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VideoReport {
+    pub duration_seconds: f64,
+    /// True when the picture was copied without decoding it.
+    pub video_copied: bool,
+    /// In pixels, as stored.
+    pub width: u32,
+    pub height: u32,
+}
+
+/// What one child may use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Limits {
+    /// Address space.
+    pub memory_bytes: u64,
+    /// Computing, over all threads.
+    pub cpu: Duration,
+    pub wall_clock: Duration,
+    /// Longest time without progress.
+    pub stall: Duration,
+    /// Largest file that it may write.
+    pub output_bytes: u64,
+    /// Threads of one decoder or encoder.
+    pub threads: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 4 << 30,
+            cpu: Duration::from_secs(12 * 3600),
+            wall_clock: Duration::from_secs(6 * 3600),
+            stall: Duration::from_secs(60),
+            output_bytes: 64 << 30,
+            threads: thread::available_parallelism().map_or(1, NonZero::get).min(8),
+        }
+    }
+}
+
+impl Limits {
+    /// The same, but no more than a look into a header may take.
+    pub(super) fn for_probe(&self) -> Self {
+        Self {
+            memory_bytes: self.memory_bytes.min(2 << 30),
+            cpu: self.cpu.min(Duration::from_secs(20)),
+            wall_clock: self.wall_clock.min(Duration::from_secs(30)),
+            stall: self.wall_clock.min(Duration::from_secs(30)),
+            output_bytes: 0,
+            threads: 1,
+        }
+    }
+}
+
+/// The one line that a child reads.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Assignment {
+    pub(super) operation: Operation,
+    pub(super) limits: Limits,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(super) enum Operation {
+    Probe { input: PathBuf },
+    ExtractAudio(AudioExtraction),
+    DecodePcm(PcmDecoding),
+    GenerateVideo(VideoGeneration),
+}
+
+impl Operation {
+    /// The files that the child may read.
+    pub(super) fn inputs(&self) -> Vec<&Path> {
+        match self {
+            Self::Probe { input } => vec![input],
+            Self::ExtractAudio(extraction) => vec![&extraction.input],
+            Self::DecodePcm(decoding) => vec![&decoding.input],
+            Self::GenerateVideo(generation) => {
+                let subtitles = generation.subtitles.as_ref().map(|track| track.path.as_path());
+                [generation.video.as_path(), &generation.voice].into_iter().chain(subtitles).collect()
+            }
+        }
+    }
+
+    /// The file that the child makes.
+    pub(super) fn output(&self) -> Option<&Path> {
+        match self {
+            Self::Probe { .. } => None,
+            Self::ExtractAudio(extraction) => Some(&extraction.output),
+            Self::DecodePcm(decoding) => Some(&decoding.output),
+            Self::GenerateVideo(generation) => Some(&generation.output),
+        }
+    }
+
+    /// True when letters are drawn, which needs the fonts of the system.
+    pub(super) fn draws_text(&self) -> bool {
+        match self {
+            Self::GenerateVideo(generation) => generation.subtitles.as_ref().is_some_and(|track| track.burn),
+            Self::Probe { .. } | Self::ExtractAudio(_) | Self::DecodePcm(_) => false,
+        }
+    }
+}
+
+/// A line that a child writes.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Event {
+    /// The share of the work that is done, 0 to 1. Sent only when media time has passed.
+    Progress(f64),
+    /// The file's parts are being put in order, which shows no progress for as long as its bytes take to copy.
+    Finishing {
+        bytes: u64,
+    },
+    Done(Report),
+    Failed(MediaError),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(super) enum Report {
+    Media(MediaInfo),
+    Audio(AudioReport),
+    Video(VideoReport),
+}

@@ -1,0 +1,304 @@
+//! The parent's side: starts a child for one operation, follows it, and ends it when told or when it overstays.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::error::{Context, MediaError, MediaErrorCode};
+use super::operation::{
+    Assignment, AudioExtraction, AudioReport, Event, Limits, Operation, PcmDecoding, Report, VideoGeneration,
+    VideoReport,
+};
+use crate::media_info::MediaInfo;
+
+/// Runs media operations, each in a child process of its own.
+#[derive(Clone, Debug)]
+pub struct MediaRunner {
+    program: PathBuf,
+    arguments: Vec<String>,
+    limits: Limits,
+}
+
+/// How a caller follows an operation and stops it.
+pub struct Watch<'a> {
+    pub cancel: &'a CancellationToken,
+    /// Told the share of the work that is done, 0 to 1, never less than before.
+    pub on_progress: &'a mut (dyn FnMut(f64) + Send),
+}
+
+impl MediaRunner {
+    /// `program` with `arguments` must do nothing but call [`child_main`](super::child_main), before it starts
+    /// any thread.
+    pub fn new(program: PathBuf, arguments: Vec<String>, limits: Limits) -> Self {
+        Self { program, arguments, limits }
+    }
+
+    /// What is in a file, whatever its name says. Reads headers, and packets only where the header has no length.
+    pub async fn probe(&self, input: &Path, cancel: &CancellationToken) -> Result<MediaInfo, MediaError> {
+        let operation = Operation::Probe { input: absolute(input)? };
+        let assignment = Assignment { operation, limits: self.limits.for_probe() };
+        match self.run(assignment, Watch { cancel, on_progress: &mut |_progress| () }).await? {
+            Report::Media(info) => Ok(info),
+            Report::Audio(_) | Report::Video(_) => Err(wrong_report()),
+        }
+    }
+
+    pub async fn extract_audio(
+        &self,
+        extraction: AudioExtraction,
+        watch: Watch<'_>,
+    ) -> Result<AudioReport, MediaError> {
+        let extraction = AudioExtraction {
+            input: absolute(&extraction.input)?,
+            output: absolute(&extraction.output)?,
+            ..extraction
+        };
+        self.sound(Operation::ExtractAudio(extraction), watch).await
+    }
+
+    pub async fn decode_pcm(
+        &self,
+        decoding: PcmDecoding,
+        watch: Watch<'_>,
+    ) -> Result<AudioReport, MediaError> {
+        let decoding = PcmDecoding {
+            input: absolute(&decoding.input)?,
+            output: absolute(&decoding.output)?,
+            ..decoding
+        };
+        self.sound(Operation::DecodePcm(decoding), watch).await
+    }
+
+    pub async fn generate_video(
+        &self,
+        mut generation: VideoGeneration,
+        watch: Watch<'_>,
+    ) -> Result<VideoReport, MediaError> {
+        generation.video = absolute(&generation.video)?;
+        generation.voice = absolute(&generation.voice)?;
+        generation.output = absolute(&generation.output)?;
+        if let Some(track) = &mut generation.subtitles {
+            track.path = absolute(&track.path)?;
+        }
+        match self.work(Operation::GenerateVideo(generation), watch).await? {
+            Report::Video(report) => Ok(report),
+            Report::Media(_) | Report::Audio(_) => Err(wrong_report()),
+        }
+    }
+
+    async fn sound(&self, operation: Operation, watch: Watch<'_>) -> Result<AudioReport, MediaError> {
+        match self.work(operation, watch).await? {
+            Report::Audio(report) => Ok(report),
+            Report::Media(_) | Report::Video(_) => Err(wrong_report()),
+        }
+    }
+
+    async fn work(&self, operation: Operation, watch: Watch<'_>) -> Result<Report, MediaError> {
+        self.run(Assignment { operation, limits: self.limits.clone() }, watch).await
+    }
+
+    async fn run(&self, assignment: Assignment, watch: Watch<'_>) -> Result<Report, MediaError> {
+        let mut partial = PartialOutput(assignment.operation.output().map(Path::to_owned));
+        let result = self.start(&assignment)?.follow(&assignment, watch).await;
+        if let Err(error) = &result {
+            tracing::warn!(media.code = %error.code, "media operation failed: {}", error.message);
+        } else {
+            partial.0 = None;
+        }
+        result
+    }
+
+    fn start(&self, assignment: &Assignment) -> Result<Running, MediaError> {
+        let directory = assignment.operation.output().and_then(Path::parent).unwrap_or(Path::new("/"));
+        let mut child = Command::new(&self.program)
+            .args(&self.arguments)
+            .current_dir(directory)
+            .env_clear()
+            // Each arena of glibc reserves 64 MiB of address space, which is what the child's limit counts.
+            .env("MALLOC_ARENA_MAX", "2")
+            .env("LANG", "C.UTF-8")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .context("start the media child")?;
+        let group = child.id().and_then(|id| Pid::from_raw(id as i32));
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(group), Some(stdin), Some(stdout), Some(stderr)) = (group, stdin, stdout, stderr) else {
+            return Err(MediaError::failed("the media child has no pipes"));
+        };
+        Ok(Running { group: Group(Some(group)), child, stdin, stdout: BufReader::new(stdout), stderr })
+    }
+}
+
+/// A child at work. Its standard input stays open as long as this lives: the child ends itself when it closes,
+/// so that it does not outlive a parent that was killed.
+struct Running {
+    /// Before `child`, so that a drop kills the whole group while its id is still taken.
+    group: Group,
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    stderr: ChildStderr,
+}
+
+impl Running {
+    async fn follow(self, assignment: &Assignment, watch: Watch<'_>) -> Result<Report, MediaError> {
+        let mut line = serde_json::to_vec(assignment)
+            .map_err(|error| MediaError::failed(format!("the operation is not JSON: {error}")))?;
+        line.push(b'\n');
+        let Self { mut group, mut child, mut stdin, mut stdout, stderr } = self;
+        let log = tokio::spawn(keep_tail(stderr));
+        let conversation = async {
+            // A child that died early breaks the pipe; its exit status says more than the write error.
+            let _broken_pipe = stdin.write_all(&line).await;
+            listen(&mut stdout, &assignment.limits, watch.on_progress).await
+        };
+        let heard = tokio::select! {
+            heard = conversation => heard,
+            () = watch.cancel.cancelled() => {
+                Err(MediaError::new(MediaErrorCode::Cancelled, "cancelled"))
+            }
+            () = tokio::time::sleep(assignment.limits.wall_clock) => {
+                Err(MediaError::new(MediaErrorCode::MediaTooComplex, "ran past the time limit"))
+            }
+        };
+        if heard.is_err() {
+            group.kill();
+        }
+        let status = child.wait().await.context("wait for the media child")?;
+        group.0 = None;
+        match log.await {
+            Ok(log) if !log.is_empty() => {
+                let log = String::from_utf8_lossy(&log);
+                tracing::debug!(media.log = %log.trim_end(), "the media child wrote to its log");
+            }
+            Ok(_) | Err(_) => {}
+        }
+        conclude(heard, status)
+    }
+}
+
+/// The process group of a child, killed when dropped.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn kill(&self) {
+        if let Some(group) = self.0 {
+            // It may have ended by itself a moment ago.
+            let _already_gone = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// An output that is removed unless the operation succeeds, a dropped future included.
+struct PartialOutput(Option<PathBuf>);
+
+impl Drop for PartialOutput {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _never_made = fs::remove_file(path);
+        }
+    }
+}
+
+/// Reads events to the end of the child's output. `Ok(None)`: it ended without a last word.
+async fn listen(
+    stdout: &mut BufReader<ChildStdout>,
+    limits: &Limits,
+    on_progress: &mut (dyn FnMut(f64) + Send),
+) -> Result<Option<Report>, MediaError> {
+    const LONGEST_LINE: u64 = 64 << 10;
+    /// No disk that is worth waiting for moves a file slower than this.
+    const SLOWEST_COPY: u64 = 4 << 20;
+
+    let mut report = None;
+    let mut reached = 0.0_f64;
+    let mut deadline = Instant::now() + limits.stall;
+    loop {
+        let mut line = Vec::new();
+        let mut bounded = (&mut *stdout).take(LONGEST_LINE);
+        let read = tokio::time::timeout_at(deadline, bounded.read_until(b'\n', &mut line)).await;
+        let Ok(read) = read else {
+            return Err(MediaError::new(MediaErrorCode::MediaStalled, "no progress within the limit"));
+        };
+        if read.context("read from the media child")? == 0 {
+            return Ok(report);
+        }
+        match serde_json::from_slice::<Event>(&line) {
+            Ok(Event::Progress(progress)) => {
+                reached = reached.max(progress.clamp(0.0, 1.0));
+                on_progress(reached);
+                deadline = Instant::now() + limits.stall;
+            }
+            Ok(Event::Finishing { bytes }) => {
+                deadline = Instant::now() + limits.stall + Duration::from_secs(bytes / SLOWEST_COPY);
+            }
+            Ok(Event::Done(done)) => report = Some(done),
+            Ok(Event::Failed(error)) => return Err(error),
+            Err(error) => {
+                let message = format!("the media child wrote what is no event: {error}");
+                return Err(MediaError::new(MediaErrorCode::MediaCrashed, message));
+            }
+        }
+    }
+}
+
+/// Reads a child's log to its end and keeps the last of it, so that a flood of complaints costs no memory.
+async fn keep_tail(mut source: impl AsyncRead + Unpin) -> Vec<u8> {
+    const KEPT: usize = 16 << 10;
+    let mut tail = Vec::new();
+    let mut buffer = vec![0; 8 << 10];
+    while let Ok(read @ 1..) = source.read(&mut buffer).await {
+        tail.extend_from_slice(&buffer[..read]);
+        if tail.len() > 2 * KEPT {
+            tail.drain(..tail.len() - KEPT);
+        }
+    }
+    tail
+}
+
+fn conclude(heard: Result<Option<Report>, MediaError>, status: ExitStatus) -> Result<Report, MediaError> {
+    match heard? {
+        Some(report) if status.success() => Ok(report),
+        Some(_) | None => Err(death(status)),
+    }
+}
+
+/// What a child died of that did not say so itself.
+fn death(status: ExitStatus) -> MediaError {
+    const SIGNALS: [(Signal, MediaErrorCode); 3] = [
+        (Signal::XCPU, MediaErrorCode::MediaTooComplex),
+        (Signal::XFSZ, MediaErrorCode::StorageFull),
+        // Nobody here sent it: the kernel ran out of memory.
+        (Signal::KILL, MediaErrorCode::MediaTooLarge),
+    ];
+    let code = SIGNALS.iter().find(|(signal, _)| status.signal() == Some(signal.as_raw()));
+    let code = code.map_or(MediaErrorCode::MediaCrashed, |(_, code)| *code);
+    MediaError::new(code, format!("the media child ended without a result: {status}"))
+}
+
+/// The child runs in another directory.
+fn absolute(path: &Path) -> Result<PathBuf, MediaError> {
+    std::path::absolute(path).context("find the file")
+}
+
+fn wrong_report() -> MediaError {
+    MediaError::new(MediaErrorCode::MediaCrashed, "the media child reported on another operation")
+}

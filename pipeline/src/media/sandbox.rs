@@ -1,0 +1,114 @@
+//! The walls around a media child, put up before it opens its input. The limits are certain; the namespace and
+//! Landlock are as strong as the kernel allows, since a weaker kernel is no reason to refuse all work.
+
+use std::path::Path;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::UnshareFlags;
+
+use super::error::{Context, MediaError};
+use super::operation::{Assignment, Limits};
+
+/// What the font library reads to find letters.
+const FONTS: [&str; 6] = [
+    "/etc/fonts",
+    "/usr/share/fonts",
+    "/usr/local/share/fonts",
+    "/usr/share/fontconfig",
+    "/var/cache/fontconfig",
+    "/usr/lib/x86_64-linux-gnu/gconv",
+];
+
+/// Shuts the calling process in. Must be called while it has one thread: a namespace and Landlock bind the
+/// caller and the threads that it starts later.
+pub(super) fn enter(assignment: &Assignment) -> Result<(), MediaError> {
+    limit(&assignment.limits)?;
+    leave_the_network();
+    rustix::thread::set_no_new_privs(true)
+        .map_err(|error| MediaError::failed(format!("give up new privileges: {error}")))?;
+    match confine(assignment) {
+        Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => Ok(()),
+        Ok(RulesetStatus::NotEnforced) => {
+            log("this kernel has no Landlock: the child can read what its user can");
+            Ok(())
+        }
+        Err(error) => Err(MediaError::failed(format!("enter the sandbox: {error}"))),
+    }
+}
+
+fn limit(limits: &Limits) -> Result<(), MediaError> {
+    let cpu = limits.cpu.as_secs().max(1);
+    // At the soft limit SIGXCPU ends the child with a reason that the parent can read; the hard one is for a
+    // decoder that was taken over and catches the signal.
+    let bounds = [
+        (Resource::As, limits.memory_bytes, limits.memory_bytes),
+        (Resource::Cpu, cpu, cpu + 5),
+        (Resource::Fsize, limits.output_bytes, limits.output_bytes),
+        (Resource::Nofile, 64, 64),
+        (Resource::Core, 0, 0),
+    ];
+    for (resource, soft, hard) in bounds {
+        setrlimit(resource, Rlimit { current: Some(soft), maximum: Some(hard) })
+            .map_err(std::io::Error::from)
+            .context("limit the media child")?;
+    }
+    Ok(())
+}
+
+/// Refused where the administrator forbids user namespaces. Landlock still denies TCP there.
+#[expect(unsafe_code, reason = "unsharing file descriptors would be unsound, and shares this function")]
+fn leave_the_network() {
+    // SAFETY: file descriptors stay shared.
+    let _as_far_as_allowed = unsafe {
+        rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET | UnshareFlags::NEWIPC)
+    };
+}
+
+fn confine(assignment: &Assignment) -> Result<RulesetStatus, RulesetError> {
+    let abi = ABI::V6;
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(abi))?
+        .handle_access(AccessNet::from_all(abi))?
+        .scope(Scope::from_all(abi))?
+        .create()?;
+    let read_file = AccessFs::ReadFile;
+    for input in assignment.operation.inputs() {
+        ruleset = allow(ruleset, input, read_file.into())?;
+    }
+    if assignment.operation.draws_text() {
+        for path in FONTS {
+            ruleset = allow(ruleset, Path::new(path), read_file | AccessFs::ReadDir)?;
+        }
+    }
+    if let Some(directory) = assignment.operation.output().and_then(Path::parent) {
+        let write = AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::RemoveFile | AccessFs::Truncate;
+        ruleset = allow(ruleset, directory, write | read_file)?;
+    }
+    for device in ["/dev/null", "/dev/urandom", "/proc/cpuinfo", "/proc/meminfo"] {
+        ruleset = allow(ruleset, Path::new(device), read_file.into())?;
+    }
+    Ok(ruleset.restrict_self()?.ruleset)
+}
+
+/// A path that does not exist grants nothing.
+fn allow(
+    ruleset: RulesetCreated,
+    path: &Path,
+    access: landlock::BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
+    match PathFd::new(path) {
+        Ok(file) => ruleset.add_rule(PathBeneath::new(file, access)),
+        Err(_absent) => Ok(ruleset),
+    }
+}
+
+/// The child's standard error is its log: the parent keeps the end of it.
+#[expect(clippy::print_stderr, reason = "the parent collects the child's standard error as its log")]
+fn log(message: &str) {
+    eprintln!("{message}");
+}

@@ -1,0 +1,5 @@
+//! The media steps through their public door: a real child process for each operation, on real media.
+//! Inputs are made by the `ffmpeg` program, and results are checked by `ffprobe`: neither is part of the product.
+
+mod harness;
+mod sound;
