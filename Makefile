@@ -1,0 +1,28 @@
+# Outside the checkout, so that clones share what is built.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/voxmill/target
+VOXMILL = $(CARGO_TARGET_DIR)/debug/voxmill
+
+.PHONY: demo test lint bench openapi setup build
+
+# A video through the whole chain: make demo, or make demo VIDEO=talk.mp4 TEXT=script.txt
+demo: build
+	$(VOXMILL) demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(TEXT),--text "$(TEXT)")
+
+test: build
+	cargo test --workspace --locked
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The OpenAPI document, anew from the code.
+openapi: build
+	$(VOXMILL) openapi > api/openapi.json
+
+# Everything that a build and a run need.
+build: setup
+	cargo build --workspace --locked
+	$(VOXMILL) models pull
+
+setup:
+	deploy/install-packages.sh
