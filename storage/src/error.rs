@@ -87,7 +87,7 @@ impl From<serde_json::Error> for Error {
     }
 }
 
-/// SQLITE_FULL. Postgres says 53100.
+/// `SQLITE_FULL`. Postgres says 53100.
 fn is_disk_full(cause: &DbErr) -> bool {
     let (DbErr::Conn(RuntimeErr::SqlxError(cause))
     | DbErr::Exec(RuntimeErr::SqlxError(cause))

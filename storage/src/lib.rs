@@ -8,10 +8,108 @@ pub mod events;
 pub mod files;
 mod garbage;
 pub mod ids;
+pub mod jobs;
 pub mod logins;
 pub mod objects;
 pub mod page;
 pub mod projects;
 mod rows;
 mod secrets;
+mod sweep;
+pub mod uploads;
 pub mod users;
+pub mod voices;
+
+pub use crate::sweep::Swept;
+use crate::{
+    api_keys::ApiKeys,
+    clock::Clock,
+    database::Database,
+    error::Result,
+    events::Events,
+    files::Files,
+    jobs::Jobs,
+    logins::Logins,
+    objects::{DiskObjects, Objects},
+    projects::Projects,
+    uploads::Uploads,
+    users::Users,
+    voices::Voices,
+};
+use sea_orm::ConnectionTrait;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+#[derive(Clone, Debug)]
+pub struct StorageConfig {
+    /// Such as `sqlite:///var/lib/voxmill/voxmill.db?mode=rwc`. Its tables must be there: `migrations` makes them.
+    pub database_url: String,
+    /// Holds `objects/`, `staging/` and `uploads/`, on one file system.
+    pub data_directory: PathBuf,
+    /// Of users who have none of their own.
+    pub default_quota_bytes: u64,
+    /// How long files and finished jobs are kept; none keeps them until they are deleted.
+    pub retention: Option<Duration>,
+}
+
+/// The one door to all state. Clones share everything.
+#[derive(Clone)]
+pub struct Storage {
+    pub users: Users,
+    pub logins: Logins,
+    pub api_keys: ApiKeys,
+    pub projects: Projects,
+    pub files: Files,
+    pub uploads: Uploads,
+    pub jobs: Jobs,
+    pub voices: Voices,
+    pub objects: Arc<dyn Objects>,
+    pub events: Events,
+    database: Database,
+    retention: Option<Duration>,
+}
+
+impl Storage {
+    pub async fn open(config: &StorageConfig) -> Result<Self> {
+        Self::open_with_clock(config, Clock::system()).await
+    }
+
+    /// For tests that do not wait.
+    pub async fn open_with_clock(config: &StorageConfig, clock: Clock) -> Result<Self> {
+        let database = Database::open(&config.database_url, clock).await?;
+        let objects: Arc<dyn Objects> = Arc::new(DiskObjects::open(&config.data_directory).await?);
+        let events = Events::default();
+        let files = Files {
+            database: database.clone(),
+            objects: objects.clone(),
+            default_quota_bytes: config.default_quota_bytes,
+            retention: config.retention,
+        };
+        let uploads = Uploads {
+            database: database.clone(),
+            objects: objects.clone(),
+            default_quota_bytes: config.default_quota_bytes,
+            directory: config.data_directory.join("uploads"),
+        };
+        tokio::fs::create_dir_all(&uploads.directory).await?;
+        Ok(Self {
+            users: Users::new(database.clone(), config.default_quota_bytes),
+            logins: Logins::new(database.clone()),
+            api_keys: ApiKeys::new(database.clone()),
+            projects: Projects::new(database.clone()),
+            voices: Voices::new(files.clone()),
+            jobs: Jobs::new(database.clone(), events.clone(), config.retention),
+            files,
+            uploads,
+            objects,
+            events,
+            database,
+            retention: config.retention,
+        })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<()> {
+        self.database.reader().execute_unprepared("SELECT 1").await?;
+        Ok(())
+    }
+}

@@ -71,10 +71,6 @@ impl AsyncWrite for Staging {
 }
 
 impl StagedObject {
-    pub(crate) fn new(path: StagedPath, size_bytes: u64, sha256: String) -> Self {
-        Self { path, size_bytes, sha256 }
-    }
-
     /// For reading what was staged. It is there as long as this value.
     pub fn path(&self) -> &Path {
         &self.path.0

@@ -1,0 +1,203 @@
+//! Which jobs come next, and what the dispatcher and the metrics ask besides.
+
+use super::{Jobs, kind, returning, state, update};
+use crate::{
+    error::Result,
+    ids::JobId,
+    rows::jobs::{Column, Entity},
+};
+use chrono::{DateTime, Utc};
+use pipeline::{parameters::JobKind, state::JobState};
+use sea_orm::{
+    ColumnTrait, DerivePartialModel, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, sea_query::Expr,
+};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+use uuid::Uuid;
+
+/// How many waiting jobs one pick looks at, the first by priority and turn. Each owner's first job is among the first
+/// turns, so it takes more owners than this to keep one of them out of sight; they are seen in the next picks, by age.
+const WINDOW: usize = 256;
+
+/// How many jobs of one kind are in one state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobCount {
+    pub kind: JobKind,
+    pub state: JobState,
+    pub count: u64,
+    /// Since the oldest of them was submitted.
+    pub oldest_seconds: u64,
+}
+
+impl Jobs {
+    /// Marks up to `at_most` due jobs of the kind as queued and returns them in the order in which to push them: by
+    /// priority, then fewest queued and running jobs of the owner, then age.
+    /// Looks at no more than a few hundred rows, however many wait.
+    pub async fn dispatch(&self, kind: JobKind, at_most: usize) -> Result<Vec<JobId>> {
+        let now = self.database.now();
+        let candidates = self.candidates(kind, now, at_most).await?;
+        if candidates.is_empty() || at_most == 0 {
+            return Ok(vec![]);
+        }
+        let active = self.active(&candidates).await?;
+        let picked = pick(candidates, active, at_most);
+        let change = update()
+            .col_expr(Column::State, Expr::value(JobState::Queued.as_str()))
+            .col_expr(Column::QueuedAt, Expr::value(now))
+            .filter(Column::Id.is_in(picked.iter().copied()))
+            // Somebody may have cancelled it, or another dispatcher picked it, since we looked.
+            .filter(Column::State.eq(JobState::Waiting.as_str()));
+        let rows = returning(self.database.writer(), change).await?;
+        let queued: HashSet<Uuid> = rows.into_iter().map(|row| row.id).collect();
+        let dispatched: Vec<JobId> =
+            picked.into_iter().filter(|id| queued.contains(id)).map(JobId::from).collect();
+        dispatched.iter().for_each(|job| self.changed(*job));
+        Ok(dispatched)
+    }
+
+    /// How many jobs of the kind were pushed and not yet claimed.
+    pub async fn queued(&self, kind: JobKind) -> Result<u64> {
+        let rows = Entity::find()
+            .filter(Column::State.eq(JobState::Queued.as_str()))
+            .filter(Column::Kind.eq(kind.as_str()))
+            .count(self.database.reader())
+            .await?;
+        Ok(rows)
+    }
+
+    /// The queued jobs in the order in which they were pushed: what a queue that forgot everything must hold again.
+    pub async fn all_queued(&self) -> Result<Vec<(JobKind, JobId)>> {
+        let rows: Vec<(String, Uuid)> = Entity::find()
+            .filter(Column::State.eq(JobState::Queued.as_str()))
+            .order_by_asc(Column::QueuedAt)
+            .order_by_asc(Column::Id)
+            .select_only()
+            .column(Column::Kind)
+            .column(Column::Id)
+            .into_tuple()
+            .all(self.database.reader())
+            .await?;
+        rows.into_iter().map(|(name, id)| Ok((kind(&name)?, id.into()))).collect()
+    }
+
+    /// The jobs that were queued longer than `older_than` ago and that nobody claimed. Their push may have been lost,
+    /// so they are to be pushed again, and count as queued from now.
+    pub async fn lost(&self, older_than: Duration) -> Result<Vec<(JobKind, JobId)>> {
+        let now = self.database.now();
+        let change = update()
+            .col_expr(Column::QueuedAt, Expr::value(now))
+            .filter(Column::State.eq(JobState::Queued.as_str()))
+            .filter(Column::QueuedAt.lt(now - older_than));
+        let rows = returning(self.database.writer(), change).await?;
+        rows.into_iter().map(|row| Ok((kind(&row.kind)?, row.id.into()))).collect()
+    }
+
+    /// When the next of the jobs that wait for their time becomes due; those that are due already do not count.
+    pub async fn next_due(&self) -> Result<Option<DateTime<Utc>>> {
+        let next = Entity::find()
+            .filter(Column::State.eq(JobState::Waiting.as_str()))
+            .filter(Column::RunAfter.gt(self.database.now()))
+            .order_by_asc(Column::RunAfter)
+            .limit(1)
+            .select_only()
+            .column(Column::RunAfter)
+            .into_tuple()
+            .one(self.database.reader())
+            .await?;
+        Ok(next)
+    }
+
+    /// The jobs that are not finished, counted. Takes time in proportion to them.
+    pub async fn counts(&self) -> Result<Vec<JobCount>> {
+        let now = self.database.now();
+        let unfinished = JobState::ALL.into_iter().filter(|state| !state.is_terminal()).map(JobState::as_str);
+        let rows: Vec<(String, String, i64, Option<DateTime<Utc>>)> = Entity::find()
+            .filter(Column::State.is_in(unfinished))
+            .group_by(Column::State)
+            .group_by(Column::Kind)
+            .select_only()
+            .column(Column::Kind)
+            .column(Column::State)
+            .column_as(Expr::col(Column::Id).count(), "count")
+            .column_as(Expr::col(Column::CreatedAt).min(), "oldest")
+            .into_tuple()
+            .all(self.database.reader())
+            .await?;
+        let counted =
+            |(kind_name, state_name, count, oldest): (String, String, i64, Option<DateTime<Utc>>)| {
+                let age = oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
+                Ok(JobCount {
+                    kind: kind(&kind_name)?,
+                    state: state(&state_name)?,
+                    count: count.unsigned_abs(),
+                    oldest_seconds: age.as_secs(),
+                })
+            };
+        rows.into_iter().map(counted).collect()
+    }
+
+    async fn candidates(&self, kind: JobKind, now: DateTime<Utc>, at_most: usize) -> Result<Vec<Candidate>> {
+        let rows = Entity::find()
+            .filter(Column::State.eq(JobState::Waiting.as_str()))
+            .filter(Column::Kind.eq(kind.as_str()))
+            .filter(Column::RunAfter.lte(now))
+            .order_by_desc(Column::Priority)
+            .order_by_asc(Column::Turn)
+            .order_by_asc(Column::CreatedAt)
+            .order_by_asc(Column::Id)
+            .limit(at_most.max(WINDOW) as u64)
+            .into_partial_model()
+            .all(self.database.reader())
+            .await?;
+        Ok(rows)
+    }
+
+    /// How many jobs of each owner of the candidates are queued or running.
+    async fn active(&self, candidates: &[Candidate]) -> Result<HashMap<Uuid, i64>> {
+        let owners: HashSet<Uuid> = candidates.iter().map(|candidate| candidate.owner_id).collect();
+        let rows: Vec<(Uuid, i64)> = Entity::find()
+            .filter(Column::OwnerId.is_in(owners))
+            .filter(Column::State.is_in([JobState::Queued.as_str(), JobState::Running.as_str()]))
+            .group_by(Column::OwnerId)
+            .select_only()
+            .column(Column::OwnerId)
+            .column_as(Expr::col(Column::Id).count(), "count")
+            .into_tuple()
+            .all(self.database.reader())
+            .await?;
+        Ok(rows.into_iter().collect())
+    }
+}
+
+#[derive(Clone, Debug, DerivePartialModel)]
+#[sea_orm(entity = "Entity")]
+struct Candidate {
+    id: Uuid,
+    owner_id: Uuid,
+    priority: i32,
+    created_at: DateTime<Utc>,
+}
+
+/// Each job that is picked counts for its owner from then on, so a single pick is fair as well.
+fn pick(candidates: Vec<Candidate>, active: HashMap<Uuid, i64>, at_most: usize) -> Vec<Uuid> {
+    let (mut candidates, mut active) = (candidates, active);
+    let mut picked = vec![];
+    while picked.len() < at_most {
+        let rank = |candidate: &Candidate| {
+            let of_owner = active.get(&candidate.owner_id).copied().unwrap_or(0);
+            (Reverse(candidate.priority), of_owner, candidate.created_at, candidate.id)
+        };
+        let Some((index, _)) = candidates.iter().enumerate().min_by_key(|(_, candidate)| rank(candidate))
+        else {
+            break;
+        };
+        let next = candidates.swap_remove(index);
+        *active.entry(next.owner_id).or_default() += 1;
+        picked.push(next.id);
+    }
+    picked
+}

@@ -1,0 +1,227 @@
+//! The ends of an attempt, told by the holder of the lease. Each answers false where the lease was lost: then nothing
+//! happened, and the caller has nothing more to say about the job.
+
+use super::{
+    Jobs, Lease,
+    claim::held,
+    kind, state,
+    submit::{Line, first_turn},
+    update,
+};
+use crate::{
+    error::{Error, Result},
+    files::{FileKind, stored_size},
+    garbage,
+    ids::FileId,
+    objects::ObjectKey,
+    rows::{
+        files,
+        jobs::{Column, Entity, Model},
+    },
+};
+use chrono::{DateTime, Utc};
+use pipeline::{failure::Failure, media_info::MediaInfo, retry::backoff, state::JobState};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, Set, UpdateMany, sea_query::Expr};
+use serde_json::Value;
+
+/// What a job made. The objects are published already; this makes them files.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// In the order in which the job's owner sees them.
+    pub outputs: Vec<NewOutput>,
+    pub result: Value,
+}
+
+#[derive(Clone, Debug)]
+pub struct NewOutput {
+    pub filename: String,
+    pub content_type: String,
+    pub kind: FileKind,
+    pub media: Option<MediaInfo>,
+    /// Made by [`Lease::object_key`].
+    pub object_key: ObjectKey,
+    pub size_bytes: u64,
+    /// Lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl Jobs {
+    /// Ends the job and shows its outputs, all at once and only once; true again if this lease did so already.
+    /// If the owner has asked to cancel, the job is cancelled instead, the outputs go, and the answer is false.
+    /// Outputs count in the owner's quota, but a job that is done does not fail for it.
+    pub async fn complete(&self, lease: &Lease, completion: Completion) -> Result<bool> {
+        let prefix = lease.prefix();
+        let foreign = |output: &NewOutput| !output.object_key.as_str().starts_with(&prefix);
+        if completion.outputs.iter().any(foreign) {
+            return Err(Error::internal("an output lies outside the keys of its lease. This is a bug."));
+        }
+        let now = self.database.now();
+        let transaction = self.database.begin().await?;
+        let row = Entity::find_by_id(lease.job.as_uuid()).one(&transaction).await?;
+        let row = match row {
+            Some(row) if is_held(&row, lease)? => row,
+            Some(row) if row.lease_epoch == lease.epoch && state(&row.state)? == JobState::Completed => {
+                return Ok(true);
+            }
+            Some(_) | None => {
+                discard(&transaction, &completion, now).await?;
+                transaction.commit().await?;
+                return Ok(false);
+            }
+        };
+        let cancelled = row.cancel_requested_at.is_some();
+        if cancelled {
+            discard(&transaction, &completion, now).await?;
+            end(&transaction, lease, End { state: JobState::Cancelled, error: None, now }).await?;
+        } else {
+            let expires_at = self.retention.map(|kept| now + kept);
+            insert_outputs(&transaction, &row, Stamp { now, expires_at }, completion.outputs).await?;
+            let change = ended(JobState::Completed, now)
+                .col_expr(Column::Result, Expr::value(completion.result))
+                .col_expr(Column::Progress, Expr::value(100.0));
+            held(change, lease).exec(&transaction).await?;
+        }
+        transaction.commit().await?;
+        self.changed(lease.job);
+        Ok(!cancelled)
+    }
+
+    /// The attempt ended in an error. The job runs again after a while where that may help and attempts are left.
+    /// `random`, uniform in 0..1, spreads jobs that failed together.
+    pub async fn fail(&self, lease: &Lease, failure: &Failure, random: f64) -> Result<bool> {
+        let now = self.database.now();
+        let transaction = self.database.begin().await?;
+        let Some(row) = find_held(&transaction, lease).await? else { return Ok(false) };
+        if row.cancel_requested_at.is_some() {
+            end(&transaction, lease, End { state: JobState::Cancelled, error: None, now }).await?;
+        } else if failure.retryable && row.attempt < row.max_attempts {
+            let run_after = now + backoff(row.attempt.unsigned_abs(), random);
+            let change =
+                wait_again(&transaction, &row).await?.col_expr(Column::RunAfter, Expr::value(run_after));
+            held(change, lease).exec(&transaction).await?;
+        } else {
+            let error = Some(serde_json::to_value(failure)?);
+            end(&transaction, lease, End { state: JobState::Failed, error, now }).await?;
+        }
+        transaction.commit().await?;
+        // The dispatcher has to learn when to look again.
+        self.became_due(lease.job);
+        Ok(true)
+    }
+
+    /// The job was stopped as its owner asked.
+    pub async fn cancelled(&self, lease: &Lease) -> Result<bool> {
+        let change = ended(JobState::Cancelled, self.database.now());
+        let ended = held(change, lease).exec(self.database.writer()).await?;
+        self.changed(lease.job);
+        Ok(ended.rows_affected > 0)
+    }
+
+    /// The worker has to go before the job is done. Another may take it at once, and the attempt does not count.
+    pub async fn hand_back(&self, lease: &Lease) -> Result<bool> {
+        let now = self.database.now();
+        let transaction = self.database.begin().await?;
+        let Some(row) = find_held(&transaction, lease).await? else { return Ok(false) };
+        if row.cancel_requested_at.is_some() {
+            end(&transaction, lease, End { state: JobState::Cancelled, error: None, now }).await?;
+        } else {
+            let change = wait_again(&transaction, &row)
+                .await?
+                .col_expr(Column::RunAfter, Expr::value(now))
+                .col_expr(Column::Attempt, Expr::value(row.attempt - 1));
+            held(change, lease).exec(&transaction).await?;
+        }
+        transaction.commit().await?;
+        self.became_due(lease.job);
+        Ok(true)
+    }
+}
+
+pub(super) struct End {
+    pub(super) state: JobState,
+    pub(super) error: Option<Value>,
+    pub(super) now: DateTime<Utc>,
+}
+
+pub(super) async fn end(database: &impl ConnectionTrait, lease: &Lease, end: End) -> Result<()> {
+    let change = ended(end.state, end.now).col_expr(Column::Error, Expr::value(end.error));
+    held(change, lease).exec(database).await?;
+    Ok(())
+}
+
+/// A change that puts the job back in line, in front. It keeps its progress and stage until the next claim.
+pub(super) async fn wait_again(database: &impl ConnectionTrait, row: &Model) -> Result<UpdateMany<Entity>> {
+    let line = Line { kind: kind(&row.kind)?, priority: row.priority };
+    let turn = first_turn(database, line).await?.unwrap_or(row.turn);
+    Ok(update()
+        .col_expr(Column::State, Expr::value(JobState::Waiting.as_str()))
+        .col_expr(Column::Turn, Expr::value(turn))
+        .col_expr(Column::LeaseOwner, Expr::value(Option::<String>::None))
+        .col_expr(Column::LeaseUntil, Expr::value(Option::<DateTime<Utc>>::None)))
+}
+
+fn ended(state: JobState, now: DateTime<Utc>) -> UpdateMany<Entity> {
+    update()
+        .col_expr(Column::State, Expr::value(state.as_str()))
+        .col_expr(Column::LeaseOwner, Expr::value(Option::<String>::None))
+        .col_expr(Column::LeaseUntil, Expr::value(Option::<DateTime<Utc>>::None))
+        .col_expr(Column::FinishedAt, Expr::value(now))
+}
+
+fn is_held(row: &Model, lease: &Lease) -> Result<bool> {
+    Ok(row.lease_epoch == lease.epoch && state(&row.state)? == JobState::Running)
+}
+
+async fn find_held(transaction: &DatabaseTransaction, lease: &Lease) -> Result<Option<Model>> {
+    let row = Entity::find_by_id(lease.job.as_uuid()).one(transaction).await?;
+    Ok(match row {
+        Some(row) if is_held(&row, lease)? => Some(row),
+        Some(_) | None => None,
+    })
+}
+
+/// The objects carry the epoch of a lease that publishes nothing any more, so nobody else's are among them.
+async fn discard(
+    transaction: &DatabaseTransaction,
+    completion: &Completion,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let keys = completion.outputs.iter().map(|output| output.object_key.to_string());
+    garbage::add(transaction, keys, now).await
+}
+
+struct Stamp {
+    now: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+async fn insert_outputs(
+    transaction: &DatabaseTransaction,
+    job: &Model,
+    stamp: Stamp,
+    outputs: Vec<NewOutput>,
+) -> Result<()> {
+    let mut rows = vec![];
+    for (position, output) in (0..).zip(outputs) {
+        rows.push(files::ActiveModel {
+            id: Set(FileId::new().into()),
+            owner_id: Set(job.owner_id),
+            project_id: Set(job.project_id),
+            filename: Set(output.filename),
+            content_type: Set(output.content_type),
+            kind: Set(output.kind.as_str().to_owned()),
+            size_bytes: Set(stored_size(output.size_bytes)?),
+            sha256: Set(output.sha256),
+            media: Set(output.media.map(serde_json::to_value).transpose()?),
+            object_key: Set(output.object_key.to_string()),
+            job_id: Set(Some(job.id)),
+            position: Set(position),
+            created_at: Set(stamp.now),
+            expires_at: Set(stamp.expires_at),
+        });
+    }
+    if !rows.is_empty() {
+        files::Entity::insert_many(rows).exec_without_returning(transaction).await?;
+    }
+    Ok(())
+}

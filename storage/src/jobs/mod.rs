@@ -1,0 +1,154 @@
+//! Jobs: what was asked for, and the engine that gets it done once. The row is the truth; queues carry only wake-ups.
+//!
+//! Every change of a job is one statement or one short transaction that also says which state it came from, so of two
+//! who change the same job one comes too late and is told. Whoever runs a job holds a lease with an epoch; when the
+//! epoch has moved on, nothing that the former holder says counts.
+
+mod claim;
+mod dispatch;
+mod finish;
+mod inputs;
+mod owner;
+mod reap;
+mod submit;
+
+pub use claim::{Claim, LEASE, Lease, Renewal};
+pub use dispatch::JobCount;
+pub use finish::{Completion, NewOutput};
+pub use owner::JobFilter;
+pub use reap::Reaped;
+pub(crate) use submit::KEY_LIFETIME;
+pub use submit::{Idempotency, NewJob, Submitted};
+
+use crate::{
+    database::Database,
+    error::{Error, Result},
+    events::Events,
+    ids::{JobId, ProjectId, UserId},
+    rows::jobs::{Column, Entity, Model},
+};
+use chrono::{DateTime, Utc};
+use pipeline::{
+    failure::Failure,
+    parameters::{JobKind, Parameters},
+    state::JobState,
+};
+use sea_orm::{
+    ConnectionTrait, EntityTrait, ExprTrait, FromQueryResult, QueryTrait, UpdateMany, sea_query::Expr,
+};
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    pub id: JobId,
+    pub owner: UserId,
+    pub kind: JobKind,
+    pub state: JobState,
+    pub parameters: Parameters,
+    /// Higher comes first.
+    pub priority: i32,
+    /// How often it was begun; 1 during the first attempt.
+    pub attempt: u32,
+    /// How often the worker died under it.
+    pub crashes: u32,
+    /// 0 to 100; never falls within an attempt.
+    pub progress: f32,
+    pub stage: Option<String>,
+    /// Grows with every change of the job.
+    pub version: i64,
+    /// Of a completed job.
+    pub result: Option<Value>,
+    /// Of a failed job.
+    pub error: Option<Failure>,
+    pub run_after: DateTime<Utc>,
+    pub cancel_requested: bool,
+    pub project: Option<ProjectId>,
+    pub parent: Option<JobId>,
+    /// The request that submitted it, for the log.
+    pub request_id: Option<String>,
+    pub created_at: DateTime<Utc>,
+    /// Of the latest attempt.
+    pub started_at: Option<DateTime<Utc>>,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Clone)]
+pub struct Jobs {
+    database: Database,
+    events: Events,
+    due: Arc<Notify>,
+    retention: Option<Duration>,
+}
+
+impl Jobs {
+    pub(crate) fn new(database: Database, events: Events, retention: Option<Duration>) -> Self {
+        Self { database, events, due: Arc::new(Notify::new()), retention }
+    }
+
+    /// Wakes the dispatcher when a job became due in this process. Another process' jobs it finds by looking.
+    pub fn due(&self) -> &Notify {
+        &self.due
+    }
+
+    fn changed(&self, job: JobId) {
+        self.events.notify(job);
+    }
+
+    fn became_due(&self, job: JobId) {
+        self.events.notify(job);
+        self.due.notify_one();
+    }
+}
+
+/// An update of jobs, which like every other counts up their version.
+fn update() -> UpdateMany<Entity> {
+    Entity::update_many().col_expr(Column::Version, Expr::col(Column::Version).add(1))
+}
+
+/// Runs the update and returns the rows as they are now.
+async fn returning(database: &impl ConnectionTrait, update: UpdateMany<Entity>) -> Result<Vec<Model>> {
+    let mut statement = update.into_query();
+    statement.returning_all();
+    let rows = database.query_all(&statement).await?;
+    Ok(rows.iter().map(|row| Model::from_query_result(row, "")).collect::<std::result::Result<_, _>>()?)
+}
+
+impl TryFrom<Model> for Job {
+    type Error = Error;
+
+    fn try_from(row: Model) -> Result<Self> {
+        Ok(Self {
+            id: row.id.into(),
+            owner: row.owner_id.into(),
+            kind: kind(&row.kind)?,
+            state: state(&row.state)?,
+            parameters: serde_json::from_value(row.parameters)?,
+            priority: row.priority,
+            attempt: row.attempt.unsigned_abs(),
+            crashes: row.crashes.unsigned_abs(),
+            progress: row.progress as f32,
+            stage: row.stage,
+            version: row.version,
+            result: row.result,
+            error: row.error.map(serde_json::from_value).transpose()?,
+            run_after: row.run_after,
+            cancel_requested: row.cancel_requested_at.is_some(),
+            project: row.project_id.map(ProjectId),
+            parent: row.parent_id.map(JobId::from),
+            request_id: row.request_id,
+            created_at: row.created_at,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+        })
+    }
+}
+
+fn kind(text: &str) -> Result<JobKind> {
+    JobKind::parse(text).ok_or_else(|| Error::internal(format!("the row has the unknown kind {text}")))
+}
+
+fn state(text: &str) -> Result<JobState> {
+    JobState::parse(text).ok_or_else(|| Error::internal(format!("the row has the unknown state {text}")))
+}

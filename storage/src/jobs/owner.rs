@@ -1,0 +1,193 @@
+//! What the owner of a job sees of it and may do with it.
+
+use super::{
+    Job, Jobs, inputs, returning,
+    submit::{Line, next_turn},
+    update,
+};
+use crate::{
+    error::{Conflict, Error, Result},
+    files::{self, File},
+    ids::{FileId, JobId, ProjectId, UserId, VoiceId},
+    page::{Keys, Listing, Page, Position, listing, narrow},
+    rows::{
+        files as file_rows,
+        jobs::{Column, Entity, Model},
+    },
+    voices::{self, VoiceProfile},
+};
+use pipeline::{
+    parameters::JobKind,
+    state::{JobState, JobStatus},
+};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    sea_query::{Alias, Expr, ExprTrait, Query},
+};
+
+/// Positions beyond this are not counted out.
+const FARTHEST_POSITION: u64 = 10_000;
+
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    pub status: Option<JobStatus>,
+    pub kind: Option<JobKind>,
+    pub project: Option<ProjectId>,
+}
+
+impl Jobs {
+    pub async fn find(&self, owner: UserId, id: JobId) -> Result<Job> {
+        owned(self.database.reader(), owner, id).await?.try_into()
+    }
+
+    pub async fn list(&self, owner: UserId, filter: &JobFilter, page: &Page) -> Result<Listing<Job>> {
+        let mut select = Entity::find().filter(Column::OwnerId.eq(owner.as_uuid()));
+        if let Some(status) = filter.status {
+            let states = status.states().iter().map(|state| state.as_str());
+            select = select.filter(Column::State.is_in(states));
+        }
+        if let Some(kind) = filter.kind {
+            select = select.filter(Column::Kind.eq(kind.as_str()));
+        }
+        if let Some(project) = filter.project {
+            select = select.filter(Column::ProjectId.eq(project.0));
+        }
+        let keys = Keys { created_at: Column::CreatedAt, id: Column::Id };
+        let rows = narrow(select, keys, page)?.all(self.database.reader()).await?;
+        let rows = listing(rows, page, |row| Position { created_at: row.created_at, id: row.id });
+        rows.try_map(Job::try_from)
+    }
+
+    /// The files that the job made and that are still there, in the order in which it made them.
+    pub async fn outputs(&self, job: &Job) -> Result<Vec<File>> {
+        let reader = self.database.reader();
+        let rows = file_rows::Entity::find()
+            .filter(file_rows::Column::JobId.eq(job.id.as_uuid()))
+            .order_by_asc(file_rows::Column::Position)
+            .all(reader)
+            .await?;
+        files::from_rows(reader, rows).await
+    }
+
+    /// A file that the job names. Its owner's, whoever asks.
+    pub async fn input_file(&self, job: &Job, id: FileId) -> Result<File> {
+        files::find(self.database.reader(), job.owner, id).await
+    }
+
+    /// A voice profile that the job names. Its owner's, whoever asks.
+    pub async fn voice(&self, job: &Job, id: VoiceId) -> Result<VoiceProfile> {
+        voices::find(self.database.reader(), job.owner, id).await
+    }
+
+    /// How far from the front of its kind the job is: 1 is next. None once it runs.
+    /// The order may still change, for others' jobs take turns with it. Nobody is counted beyond 10,000.
+    pub async fn queue_position(&self, job: &Job) -> Result<Option<u64>> {
+        let reader = self.database.reader();
+        let Some(row) = Entity::find_by_id(job.id.as_uuid()).one(reader).await? else { return Ok(None) };
+        let of_kind = |state: JobState| {
+            Condition::all().add(Column::State.eq(state.as_str())).add(Column::Kind.eq(row.kind.as_str()))
+        };
+        let ahead = match super::state(&row.state)? {
+            JobState::Queued => count(reader, of_kind(JobState::Queued).add(queued_before(&row))).await?,
+            JobState::Waiting => {
+                let queued = count(reader, of_kind(JobState::Queued)).await?;
+                let higher = of_kind(JobState::Waiting).add(Column::Priority.gt(row.priority));
+                let earlier =
+                    of_kind(JobState::Waiting).add(Column::Priority.eq(row.priority)).add(turn_before(&row));
+                queued + count(reader, higher).await? + count(reader, earlier).await?
+            }
+            JobState::Running | JobState::Completed | JobState::Failed | JobState::Cancelled => {
+                return Ok(None);
+            }
+        };
+        Ok(Some(std::cmp::min(ahead + 1, FARTHEST_POSITION)))
+    }
+
+    /// A job that does not run yet is cancelled at once. One that runs is told to stop, and is cancelled when its
+    /// worker has stopped or died. [`Conflict::JobFinished`] where it completed or failed; once more is fine.
+    pub async fn cancel(&self, owner: UserId, id: JobId) -> Result<Job> {
+        let now = self.database.now();
+        let transaction = self.database.begin().await?;
+        let row = owned(&transaction, owner, id).await?;
+        let change = match super::state(&row.state)? {
+            JobState::Waiting | JobState::Queued => update()
+                .col_expr(Column::State, Expr::value(JobState::Cancelled.as_str()))
+                .col_expr(Column::CancelRequestedAt, Expr::value(now))
+                .col_expr(Column::FinishedAt, Expr::value(now)),
+            JobState::Running if row.cancel_requested_at.is_none() => {
+                update().col_expr(Column::CancelRequestedAt, Expr::value(now))
+            }
+            JobState::Running | JobState::Cancelled => return row.try_into(),
+            JobState::Completed | JobState::Failed => return Err(Conflict::JobFinished.into()),
+        };
+        let job = changed_one(&transaction, change.filter(Column::Id.eq(row.id))).await?;
+        transaction.commit().await?;
+        self.changed(id);
+        Ok(job)
+    }
+
+    /// Begins a failed job again, with all its attempts. [`Conflict::JobNotFailed`] for any other;
+    /// the errors of [`Jobs::submit`] where its files are gone.
+    pub async fn retry(&self, owner: UserId, id: JobId) -> Result<Job> {
+        let now = self.database.now();
+        let transaction = self.database.begin().await?;
+        let failed = Job::try_from(owned(&transaction, owner, id).await?)?;
+        if failed.state != JobState::Failed {
+            return Err(Conflict::JobNotFailed.into());
+        }
+        inputs::check_files(&transaction, owner, &failed.parameters).await?;
+        let line = Line { kind: failed.kind, priority: failed.priority };
+        let turn = next_turn(&transaction, line, owner).await?;
+        let change = update()
+            .col_expr(Column::State, Expr::value(JobState::Waiting.as_str()))
+            .col_expr(Column::Turn, Expr::value(turn))
+            .col_expr(Column::Attempt, Expr::value(0))
+            .col_expr(Column::Crashes, Expr::value(0))
+            .col_expr(Column::RunAfter, Expr::value(now))
+            .col_expr(Column::Progress, Expr::value(0.0))
+            .col_expr(Column::Stage, Expr::value(Option::<String>::None))
+            .col_expr(Column::Error, Expr::value(Option::<serde_json::Value>::None))
+            .col_expr(Column::FinishedAt, Expr::value(Option::<chrono::DateTime<chrono::Utc>>::None))
+            .filter(Column::Id.eq(id.as_uuid()));
+        let job = changed_one(&transaction, change).await?;
+        transaction.commit().await?;
+        self.became_due(id);
+        Ok(job)
+    }
+}
+
+async fn owned(database: &impl ConnectionTrait, owner: UserId, id: JobId) -> Result<Model> {
+    let row =
+        Entity::find_by_id(id.as_uuid()).filter(Column::OwnerId.eq(owner.as_uuid())).one(database).await?;
+    row.ok_or(Error::NotFound)
+}
+
+async fn changed_one(database: &impl ConnectionTrait, change: sea_orm::UpdateMany<Entity>) -> Result<Job> {
+    returning(database, change).await?.pop().ok_or(Error::NotFound)?.try_into()
+}
+
+fn queued_before(row: &Model) -> Condition {
+    Condition::any()
+        .add(Column::QueuedAt.lt(row.queued_at))
+        .add(Condition::all().add(Column::QueuedAt.eq(row.queued_at)).add(Column::Id.lt(row.id)))
+}
+
+fn turn_before(row: &Model) -> Condition {
+    let same_turn = Condition::any()
+        .add(Column::CreatedAt.lt(row.created_at))
+        .add(Condition::all().add(Column::CreatedAt.eq(row.created_at)).add(Column::Id.lt(row.id)));
+    Condition::any()
+        .add(Column::Turn.lt(row.turn))
+        .add(Condition::all().add(Column::Turn.eq(row.turn)).add(same_turn))
+}
+
+/// How many rows fit, and at most [`FARTHEST_POSITION`].
+async fn count(database: &impl ConnectionTrait, which: Condition) -> Result<u64> {
+    let rows =
+        Entity::find().select_only().column(Column::Id).filter(which).limit(FARTHEST_POSITION).into_query();
+    let query =
+        Query::select().expr(Expr::val(1).count()).from_subquery(rows, Alias::new("ahead")).to_owned();
+    let Some(row) = database.query_one(&query).await? else { return Ok(0) };
+    let count: i64 = row.try_get_by_index(0)?;
+    Ok(count.unsigned_abs())
+}

@@ -1,0 +1,210 @@
+//! A job's beginning: one transaction from the check of its inputs to its row on the disk.
+
+use super::{Job, Jobs, inputs};
+use crate::{
+    error::{Conflict, Error, Result},
+    ids::{JobId, ProjectId, UserId},
+    projects,
+    rows::{idempotency_keys, job_inputs, jobs},
+};
+use chrono::{DateTime, Utc};
+use pipeline::{
+    parameters::{JobKind, Parameters},
+    retry::MAX_ATTEMPTS,
+    state::JobState,
+};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ModelTrait, QueryFilter, QueryOrder,
+    QuerySelect, Set,
+};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+/// How long an idempotency key answers with the job it made.
+pub(crate) const KEY_LIFETIME: chrono::Duration = chrono::Duration::hours(24);
+
+pub struct NewJob {
+    pub owner: UserId,
+    /// Valid by [`Parameters::validate`].
+    pub parameters: Parameters,
+    /// Higher comes first; 0 is usual.
+    pub priority: i32,
+    pub project: Option<ProjectId>,
+    pub request_id: Option<String>,
+    pub idempotency: Option<Idempotency>,
+    /// Ids that a voice may have without being a profile of the owner.
+    pub builtin_voices: Vec<Uuid>,
+}
+
+pub struct Idempotency {
+    pub key: String,
+    /// The same for the same request, and for no other.
+    pub fingerprint: String,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Submitted {
+    New(Job),
+    /// The key's job, as it is now.
+    Same(Job),
+}
+
+impl Jobs {
+    /// Once this returns the job is on the disk.
+    ///
+    /// [`Error::MissingInput`] and [`Error::Input`] name the field; [`Conflict::VoiceTooLong`],
+    /// [`Conflict::IdempotencyKeyReused`].
+    pub async fn submit(&self, new: NewJob) -> Result<Submitted> {
+        let now = self.database.now();
+        let transaction = self.database.begin().await?;
+        if let Some(idempotency) = &new.idempotency
+            && let Some(job) = same(&transaction, new.owner, idempotency, now).await?
+        {
+            return Ok(Submitted::Same(job));
+        }
+        if let Some(project) = new.project {
+            projects::find(&transaction, new.owner, project).await.map_err(|error| match error {
+                Error::NotFound => Error::MissingInput { field: "project_id".to_owned() },
+                other => other,
+            })?;
+        }
+        inputs::check(&transaction, new.owner, &new.parameters, &new.builtin_voices).await?;
+        let row = insert(&transaction, &new, now).await?;
+        let job = Job::try_from(row)?;
+        insert_inputs(&transaction, job.id, &job.parameters).await?;
+        if let Some(idempotency) = new.idempotency {
+            let key = idempotency_keys::ActiveModel {
+                owner_id: Set(new.owner.into()),
+                key: Set(idempotency.key),
+                fingerprint: Set(idempotency.fingerprint),
+                job_id: Set(job.id.into()),
+                created_at: Set(now),
+            };
+            idempotency_keys::Entity::insert(key).exec_without_returning(&transaction).await?;
+        }
+        transaction.commit().await?;
+        self.became_due(job.id);
+        Ok(Submitted::New(job))
+    }
+}
+
+/// The jobs that one owner has waiting take turns with those of others: each gets the turn after the owner's last,
+/// and a newcomer that of the first in line. In the order of turns, nobody waits for the end of another's batch.
+pub(super) async fn next_turn(database: &impl ConnectionTrait, line: Line, owner: UserId) -> Result<i64> {
+    let first = first_turn(database, line).await?.unwrap_or(0);
+    let own_last: Option<i64> = waiting(line)
+        .filter(jobs::Column::OwnerId.eq(owner.as_uuid()))
+        .select_only()
+        .column(jobs::Column::Turn)
+        .order_by_desc(jobs::Column::Turn)
+        .limit(1)
+        .into_tuple()
+        .one(database)
+        .await?;
+    Ok(own_last.map_or(first, |last| first.max(last + 1)))
+}
+
+/// The turn of the first in line, which a job gets that comes back.
+pub(super) async fn first_turn(database: &impl ConnectionTrait, line: Line) -> Result<Option<i64>> {
+    let turn = waiting(line)
+        .select_only()
+        .column(jobs::Column::Turn)
+        .order_by_asc(jobs::Column::Turn)
+        .limit(1)
+        .into_tuple()
+        .one(database)
+        .await?;
+    Ok(turn)
+}
+
+/// Jobs that compete with each other.
+#[derive(Clone, Copy)]
+pub(super) struct Line {
+    pub(super) kind: JobKind,
+    pub(super) priority: i32,
+}
+
+/// Notes which files the job needs, so that they cannot be deleted meanwhile.
+pub(super) async fn insert_inputs(
+    database: &impl ConnectionTrait,
+    job: JobId,
+    parameters: &Parameters,
+) -> Result<()> {
+    let files: BTreeSet<_> = parameters.inputs().into_iter().map(|input| input.file_id).collect();
+    if files.is_empty() {
+        return Ok(());
+    }
+    let rows =
+        files.into_iter().map(|file| job_inputs::ActiveModel { job_id: Set(job.into()), file_id: Set(file) });
+    job_inputs::Entity::insert_many(rows).exec_without_returning(database).await?;
+    Ok(())
+}
+
+fn waiting(line: Line) -> sea_orm::Select<jobs::Entity> {
+    jobs::Entity::find()
+        .filter(jobs::Column::State.eq(JobState::Waiting.as_str()))
+        .filter(jobs::Column::Kind.eq(line.kind.as_str()))
+        .filter(jobs::Column::Priority.eq(line.priority))
+}
+
+/// The job that the key made, if the key still counts.
+async fn same(
+    database: &impl ConnectionTrait,
+    owner: UserId,
+    idempotency: &Idempotency,
+    now: DateTime<Utc>,
+) -> Result<Option<Job>> {
+    let id = (owner.as_uuid(), idempotency.key.clone());
+    let Some(key) = idempotency_keys::Entity::find_by_id(id).one(database).await? else { return Ok(None) };
+    let job = jobs::Entity::find_by_id(key.job_id).one(database).await?;
+    match job {
+        Some(job) if key.created_at + KEY_LIFETIME > now => {
+            if key.fingerprint != idempotency.fingerprint {
+                return Err(Conflict::IdempotencyKeyReused.into());
+            }
+            Job::try_from(job).map(Some)
+        }
+        Some(_) | None => {
+            key.delete(database).await?;
+            Ok(None)
+        }
+    }
+}
+
+async fn insert(database: &impl ConnectionTrait, new: &NewJob, now: DateTime<Utc>) -> Result<jobs::Model> {
+    let kind = new.parameters.kind();
+    let line = Line { kind, priority: new.priority };
+    let row = jobs::Model {
+        id: JobId::new().into(),
+        owner_id: new.owner.into(),
+        kind: kind.as_str().to_owned(),
+        priority: new.priority,
+        state: JobState::Waiting.as_str().to_owned(),
+        parameters: serde_json::to_value(&new.parameters)?,
+        turn: next_turn(database, line, new.owner).await?,
+        attempt: 0,
+        crashes: 0,
+        max_attempts: MAX_ATTEMPTS.cast_signed(),
+        run_after: now,
+        queued_at: None,
+        lease_owner: None,
+        lease_until: None,
+        lease_epoch: 0,
+        cancel_requested_at: None,
+        progress: 0.0,
+        stage: None,
+        version: 1,
+        result: None,
+        error: None,
+        project_id: new.project.map(|project| project.0),
+        parent_id: None,
+        batch_id: None,
+        request_id: new.request_id.clone(),
+        created_at: now,
+        started_at: None,
+        finished_at: None,
+    };
+    let active = jobs::ActiveModel::from(row.clone()).reset_all();
+    jobs::Entity::insert(active).exec_without_returning(database).await?;
+    Ok(row)
+}

@@ -1,0 +1,165 @@
+//! Takes away what nobody can reach any more: expired rows, and bytes without a row.
+
+use crate::{
+    Storage,
+    error::Result,
+    files, garbage,
+    ids::FileId,
+    jobs::KEY_LIFETIME,
+    logins,
+    objects::ObjectKey,
+    rows::{files as file_rows, idempotency_keys, jobs, voice_profiles},
+};
+use chrono::{DateTime, Utc};
+use pipeline::state::JobState;
+use sea_orm::{ColumnTrait, EntityTrait, ModelTrait, QueryFilter, QueryOrder, QuerySelect};
+use std::{
+    collections::HashSet,
+    time::{Duration, SystemTime},
+};
+
+/// Bytes without a row are left alone for this long: their row may be on its way.
+const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
+/// Rows looked at in one go.
+const BATCH: u64 = garbage::BATCH;
+
+/// How much was removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub files: u64,
+    pub jobs: u64,
+    pub objects: u64,
+    pub uploads: u64,
+    pub staged: u64,
+    pub logins: u64,
+    pub idempotency_keys: u64,
+}
+
+impl Storage {
+    /// Safe beside everything else, at any time; often enough is every few minutes.
+    pub async fn sweep(&self) -> Result<Swept> {
+        let now = self.database.now();
+        // Files before jobs, so that an interrupted sweep leaves no output without its job.
+        let files = self.sweep_files(now).await?;
+        let jobs = match self.retention {
+            Some(kept) => self.sweep_jobs(now - kept).await?,
+            None => 0,
+        };
+        let idempotency_keys = self.sweep_keys(now - KEY_LIFETIME).await?;
+        let logins = logins::sweep(&self.database, now - Duration::from_secs(24 * 3600)).await?;
+        let uploads = self.uploads.sweep().await?;
+        let before = SystemTime::from(now) - ORPHAN_AGE;
+        let staged = self.objects.sweep_staging(before).await?;
+        let orphans = self.sweep_orphans(before).await?;
+        let objects = orphans + garbage::collect(&self.database, self.objects.as_ref()).await?;
+        Ok(Swept { files, jobs, objects, uploads, staged, logins, idempotency_keys })
+    }
+
+    /// A file that a job still needs is kept until the job ends.
+    async fn sweep_files(&self, now: DateTime<Utc>) -> Result<u64> {
+        let mut swept = 0;
+        let mut kept: Vec<uuid::Uuid> = vec![];
+        loop {
+            let transaction = self.database.begin().await?;
+            let rows = file_rows::Entity::find()
+                .filter(file_rows::Column::ExpiresAt.lte(now))
+                .filter(file_rows::Column::Id.is_not_in(kept.iter().copied()))
+                .order_by_asc(file_rows::Column::ExpiresAt)
+                .limit(BATCH)
+                .all(&transaction)
+                .await?;
+            if rows.is_empty() {
+                return Ok(swept);
+            }
+            for row in rows {
+                if files::is_in_use(&transaction, FileId::from(row.id)).await? {
+                    kept.push(row.id);
+                    continue;
+                }
+                garbage::add(&transaction, [row.object_key.clone()], now).await?;
+                row.delete(&transaction).await?;
+                swept += 1;
+            }
+            transaction.commit().await?;
+        }
+    }
+
+    /// Files that a job made have their own time.
+    async fn sweep_jobs(&self, before: DateTime<Utc>) -> Result<u64> {
+        let terminal = || JobState::ALL.into_iter().filter(|state| state.is_terminal()).map(JobState::as_str);
+        let mut swept = 0;
+        loop {
+            let ids: Vec<uuid::Uuid> = jobs::Entity::find()
+                .filter(jobs::Column::State.is_in(terminal()))
+                // Implied by the next condition, and what the index knows.
+                .filter(jobs::Column::RunAfter.lt(before))
+                .filter(jobs::Column::FinishedAt.lt(before))
+                .limit(BATCH)
+                .select_only()
+                .column(jobs::Column::Id)
+                .into_tuple()
+                .all(self.database.reader())
+                .await?;
+            if ids.is_empty() {
+                return Ok(swept);
+            }
+            let deleted = jobs::Entity::delete_many()
+                .filter(jobs::Column::Id.is_in(ids))
+                // A failed one may have been begun again.
+                .filter(jobs::Column::State.is_in(terminal()))
+                .exec(self.database.writer())
+                .await?;
+            swept += deleted.rows_affected;
+        }
+    }
+
+    async fn sweep_keys(&self, before: DateTime<Utc>) -> Result<u64> {
+        let deleted = idempotency_keys::Entity::delete_many()
+            .filter(idempotency_keys::Column::CreatedAt.lt(before))
+            .exec(self.database.writer())
+            .await?;
+        Ok(deleted.rows_affected)
+    }
+
+    /// Deletes old objects without a row: what a crash left between the bytes and the row, and what leases made that
+    /// were lost. `previews/` is a cache, whose objects never have a row: what is old there is made again when asked.
+    async fn sweep_orphans(&self, before: SystemTime) -> Result<u64> {
+        let mut swept = 0;
+        for prefix in ["files/", "jobs/", "voices/", "previews/"] {
+            let mut old = self.objects.list(prefix).await?;
+            old.retain(|(_, published)| *published < before);
+            for chunk in old.chunks(BATCH as usize) {
+                let keys: Vec<&ObjectKey> = chunk.iter().map(|(key, _)| key).collect();
+                let referenced = self.referenced(&keys).await?;
+                for key in keys.into_iter().filter(|key| !referenced.contains(key.as_str())) {
+                    self.objects.delete(key).await?;
+                    swept += 1;
+                }
+            }
+        }
+        Ok(swept)
+    }
+
+    async fn referenced(&self, keys: &[&ObjectKey]) -> Result<HashSet<String>> {
+        let names = || keys.iter().map(|key| key.as_str());
+        let reader = self.database.reader();
+        let mut referenced: HashSet<String> = file_rows::Entity::find()
+            .filter(file_rows::Column::ObjectKey.is_in(names()))
+            .select_only()
+            .column(file_rows::Column::ObjectKey)
+            .into_tuple::<String>()
+            .all(reader)
+            .await?
+            .into_iter()
+            .collect();
+        let voices = voice_profiles::Entity::find()
+            .filter(voice_profiles::Column::ObjectKey.is_in(names()))
+            .select_only()
+            .column(voice_profiles::Column::ObjectKey)
+            .into_tuple::<String>()
+            .all(reader)
+            .await?;
+        referenced.extend(voices);
+        Ok(referenced)
+    }
+}
