@@ -1,0 +1,251 @@
+//! One window through whisper.cpp.
+
+use std::ffi::{c_int, c_void};
+use std::fs::File;
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use whisper_rs::{
+    DtwMode, DtwModelPreset, DtwParameters, FullParams, SamplingStrategy, WhisperContext,
+    WhisperContextParameters, WhisperSegment, WhisperState,
+};
+
+use super::windows::Window;
+use crate::{EngineError, Observer};
+
+/// Seconds of silence around the speech of a window.
+pub(super) const PADDING: f64 = 0.4;
+
+/// What is the same for all windows of a call.
+pub(super) struct Request<'a> {
+    /// As Whisper names it; must be known before decoding.
+    pub(super) language: Option<&'static str>,
+    pub(super) translate: bool,
+    pub(super) prompt: Option<&'a str>,
+}
+
+/// A segment as whisper.cpp tells it; times in seconds from the start of its window.
+pub(super) struct Spoken {
+    pub(super) start: f64,
+    pub(super) end: f64,
+    pub(super) tokens: Vec<Token>,
+    pub(super) spaced: bool,
+}
+
+pub(super) struct Token {
+    /// A part of a word, perhaps of a character.
+    pub(super) bytes: Vec<u8>,
+    pub(super) probability: f32,
+    /// When its sound ends.
+    pub(super) end: f64,
+}
+
+pub(super) struct Decoder<'a> {
+    context: &'a WhisperContext,
+    state: WhisperState,
+    request: Request<'a>,
+    prompt: Vec<c_int>,
+    threads: usize,
+}
+
+/// Loads the model, with word times by attention where its attention heads are known.
+pub(super) fn load(weights: &Path) -> Result<WhisperContext, EngineError> {
+    // Enough for the alignment of a full window with the most heads; pages that are not used are never touched.
+    const ALIGNMENT_MEMORY: usize = 512 << 20;
+    let mut parameters = WhisperContextParameters::default();
+    if let Some(model_preset) = alignment_preset(weights)? {
+        let mode = DtwMode::ModelPreset { model_preset };
+        parameters.dtw_parameters(DtwParameters { mode, dtw_mem_size: ALIGNMENT_MEMORY });
+    }
+    whisper_rs::install_logging_hooks();
+    let context = WhisperContext::new_with_params(weights, parameters)
+        .with_context(|| format!("loading the Whisper model {}", weights.display()))?;
+    Ok(context)
+}
+
+impl<'a> Decoder<'a> {
+    pub(super) fn new(
+        context: &'a WhisperContext,
+        state: WhisperState,
+        request: Request<'a>,
+        threads: usize,
+    ) -> Result<Self, EngineError> {
+        let prompt = match request.prompt {
+            // Whisper was trained on text that begins with a space; a NUL would end it early.
+            Some(prompt) => context
+                .tokenize(&format!(" {}", prompt.replace('\0', " ")), MAX_PROMPT_TOKENS)
+                .map_err(|_| EngineError::Input("The prompt is too long.".to_owned()))?,
+            None => Vec::new(),
+        };
+        Ok(Self { context, state, request, prompt, threads })
+    }
+
+    /// What is said in `samples`, the sound of `window`.
+    pub(super) fn decode(
+        &mut self,
+        samples: &[f32],
+        window: &Window,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<Spoken>, EngineError> {
+        let fitted = if std::env::var("FULLCTX").is_ok() { 1500 } else { fitted_context(window.duration()) };
+        self.run(samples, fitted, observer)?;
+        let spoken = self.spoken();
+        if fitted < self.context.model_n_audio_ctx() && spoken.iter().any(Spoken::loops) {
+            // Hearing less than 30 seconds can trap Whisper in a loop that the full length does not.
+            self.run(samples, self.context.model_n_audio_ctx(), observer)?;
+            return Ok(self.spoken());
+        }
+        Ok(spoken)
+    }
+
+    fn run(
+        &mut self,
+        samples: &[f32],
+        audio_context: c_int,
+        observer: &mut dyn Observer,
+    ) -> Result<(), EngineError> {
+        let mut watch = Watch { observer };
+        let mut parameters = FullParams::new(SamplingStrategy::BeamSearch { beam_size: 5, patience: -1.0 });
+        parameters.set_n_threads(self.threads as c_int);
+        parameters.set_language(self.request.language);
+        parameters.set_translate(self.request.translate);
+        parameters.set_tokens(&self.prompt);
+        // Windows are apart in time, and one that went wrong must not spoil the next.
+        parameters.set_no_context(true);
+        parameters.set_suppress_nst(true);
+        parameters.set_token_timestamps(true);
+        parameters.set_audio_ctx(audio_context);
+        // What follows the last word is padding: without this bound Whisper would listen to it once more.
+        let seconds = samples.len() as f64 / f64::from(crate::vad::SAMPLE_RATE);
+        parameters.set_duration_ms(((seconds - PADDING).max(0.5) * 1000.0) as c_int);
+        parameters.set_print_special(false);
+        parameters.set_print_progress(false);
+        parameters.set_print_realtime(false);
+        parameters.set_print_timestamps(false);
+        watch.install(&mut parameters);
+        let result = self.state.full(parameters, samples);
+        if watch.observer.cancelled() {
+            return Err(EngineError::Cancelled);
+        }
+        result.map_err(|error| EngineError::Internal(anyhow!("whisper.cpp failed: {error}")))
+    }
+
+    fn spoken(&self) -> Vec<Spoken> {
+        let spaced =
+            !self.request.language.is_some_and(|code| UNSPACED.contains(&code)) || self.request.translate;
+        self.state
+            .as_iter()
+            .map(|segment| Spoken {
+                start: seconds(segment.start_timestamp()),
+                end: seconds(segment.end_timestamp()),
+                tokens: text_tokens(&segment, self.context.token_eot()),
+                spaced,
+            })
+            .collect()
+    }
+}
+
+impl Spoken {
+    /// Whether it says the same over and over.
+    fn loops(&self) -> bool {
+        const SHORTEST: usize = 24;
+        let ends: Vec<&[u8]> = self.tokens.iter().map(|token| token.bytes.as_slice()).collect();
+        let triples: std::collections::HashSet<_> = ends.windows(3).collect();
+        SHORTEST < ends.len() && triples.len() * 2 < ends.len()
+    }
+}
+
+/// Whisper counts 50 positions a second. It hears the padding that it expects: at least two seconds of silence behind the
+/// sound and ten seconds in all; with less it loops.
+fn fitted_context(duration: f64) -> c_int {
+    const POSITIONS_PER_SECOND: f64 = 50.0;
+    const FULL: f64 = 1500.0;
+    (((duration + 2.0).max(10.0) * POSITIONS_PER_SECOND).ceil().min(FULL)) as c_int
+}
+
+fn text_tokens(segment: &WhisperSegment<'_>, first_special: c_int) -> Vec<Token> {
+    (0..segment.n_tokens())
+        .filter_map(|index| segment.get_token(index))
+        .filter(|token| token.token_id() < first_special)
+        .filter_map(|token| {
+            let data = token.token_data();
+            // By attention, whisper.cpp tells when the next token begins.
+            let end = if 0 <= data.t_dtw { data.t_dtw } else { data.t1 };
+            Some(Token { bytes: token.to_bytes().ok()?.to_vec(), probability: data.p, end: seconds(end) })
+        })
+        .collect()
+}
+
+/// whisper.cpp counts hundredths.
+fn seconds(hundredths: i64) -> f64 {
+    hundredths as f64 / 100.0
+}
+
+/// More than Whisper's own limit, which keeps the last ones.
+const MAX_PROMPT_TOKENS: usize = 4096;
+
+/// Languages that put no spaces between words.
+const UNSPACED: [&str; 6] = ["zh", "ja", "th", "lo", "my", "yue"];
+
+/// Lets whisper.cpp reach the observer while it works.
+struct Watch<'a> {
+    observer: &'a mut dyn Observer,
+}
+
+impl Watch<'_> {
+    #[expect(unsafe_code, reason = "whisper-rs has no callbacks for borrowed data")]
+    fn install(&mut self, parameters: &mut FullParams<'_, '_>) {
+        let this = std::ptr::from_mut(self).cast::<c_void>();
+        // SAFETY: the callbacks run only within the call that the parameters are for, on the thread of that call, and
+        // `self` outlives it; each casts back to what `this` is.
+        unsafe {
+            parameters.set_progress_callback_user_data(this);
+            parameters.set_progress_callback(Some(on_progress));
+            parameters.set_abort_callback_user_data(this);
+            parameters.set_abort_callback(Some(is_cancelled));
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "called by whisper.cpp")]
+unsafe extern "C" fn on_progress<C, S>(_context: *mut C, _state: *mut S, percent: c_int, watch: *mut c_void) {
+    // SAFETY: see `Watch::install`.
+    let watch = unsafe { &mut *watch.cast::<Watch<'_>>() };
+    // A panic must not unwind through C; what it was about shows in the next call to the observer.
+    drop(catch_unwind(AssertUnwindSafe(|| watch.observer.progress(percent as f32 / 100.0))));
+}
+
+#[expect(unsafe_code, reason = "called by whisper.cpp")]
+unsafe extern "C" fn is_cancelled(watch: *mut c_void) -> bool {
+    // SAFETY: see `Watch::install`.
+    let watch = unsafe { &*watch.cast::<Watch<'_>>() };
+    catch_unwind(AssertUnwindSafe(|| watch.observer.cancelled())).unwrap_or(true)
+}
+
+/// Which attention heads of the published models follow the sound, by the shape in the head of the file.
+fn alignment_preset(weights: &Path) -> Result<Option<DtwModelPreset>, EngineError> {
+    const MULTILINGUAL_VOCABULARY: i32 = 51865;
+    const THIRD_VOCABULARY: i32 = 51866;
+    let mut header = [0; 48];
+    File::open(weights)
+        .and_then(|mut file| file.read_exact(&mut header))
+        .with_context(|| format!("reading the Whisper model {}", weights.display()))?;
+    let field = |index: usize| i32::from_le_bytes(std::array::from_fn(|byte| header[index * 4 + byte]));
+    let (vocabulary, encoder_layers, decoder_layers) = (field(1), field(5), field(9));
+    let english = vocabulary < MULTILINGUAL_VOCABULARY;
+    Ok(match (encoder_layers, decoder_layers) {
+        (4, 4) if english => Some(DtwModelPreset::TinyEn),
+        (4, 4) => Some(DtwModelPreset::Tiny),
+        (6, 6) if english => Some(DtwModelPreset::BaseEn),
+        (6, 6) => Some(DtwModelPreset::Base),
+        (12, 12) if english => Some(DtwModelPreset::SmallEn),
+        (12, 12) => Some(DtwModelPreset::Small),
+        (24, 24) if english => Some(DtwModelPreset::MediumEn),
+        (24, 24) => Some(DtwModelPreset::Medium),
+        (32, 32) if vocabulary == THIRD_VOCABULARY => Some(DtwModelPreset::LargeV3),
+        (32, 4) => Some(DtwModelPreset::LargeV3Turbo),
+        _ => None,
+    })
+}
