@@ -124,4 +124,21 @@ pub trait Cloner: Send {
 pub trait SpeakerEncoder: Send {
     /// The speaker of `audio` (16 kHz mono, any length) as a vector of length 1.
     fn embed(&mut self, audio: &Audio) -> Result<Vec<f32>, EngineError>;
+    /// How near the speaker of `audio` (16 kHz mono) is to `target`, and what a change of the spectrum does to it.
+    fn sensitivity(&mut self, audio: &Audio, target: &[f32]) -> Result<Sensitivity, EngineError>;
+}
+
+#[derive(Clone, Debug)]
+pub struct Sensitivity {
+    /// Cosine, as between two vectors of [`SpeakerEncoder::embed`].
+    pub similarity: f32,
+    pub bands: Vec<BandSensitivity>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct BandSensitivity {
+    /// The middle of the band.
+    pub hertz: f32,
+    /// Growth of the similarity per neper of amplitude that the band is raised by.
+    pub slope: f32,
 }

@@ -24,6 +24,11 @@ impl MelSpectrogram {
         Self { fft: RealFftPlanner::new().plan_fft_forward(FFT_SIZE), window, filters: filters() }
     }
 
+    /// The middle of each band, in hertz.
+    pub(super) fn centres(&self) -> impl Iterator<Item = f32> {
+        points().into_iter().skip(1).take(MEL_BANDS)
+    }
+
     /// One row of [`MEL_BANDS`] powers per 10 ms of `samples` (16 kHz), and one more.
     pub(super) fn compute(&self, samples: &[f32]) -> Vec<f32> {
         let mut padded = vec![0.0; FFT_SIZE / 2];
@@ -49,11 +54,14 @@ impl MelSpectrogram {
     }
 }
 
+/// The edges of the triangles: band `n` rises from point `n`, peaks at `n + 1` and falls to `n + 2`.
+fn points() -> Vec<f32> {
+    let top = mel_of(SAMPLE_RATE / 2.0);
+    (0..MEL_BANDS + 2).map(|n| hertz_of(top * n as f32 / (MEL_BANDS + 1) as f32)).collect()
+}
+
 /// Triangles of equal area between neighbouring points of the mel scale.
 fn filters() -> Vec<Vec<f32>> {
-    let top = mel_of(SAMPLE_RATE / 2.0);
-    let points: Vec<f32> =
-        (0..MEL_BANDS + 2).map(|n| hertz_of(top * n as f32 / (MEL_BANDS + 1) as f32)).collect();
     let triangle = |edges: &[f32]| {
         let bins = 0..=FFT_SIZE / 2;
         bins.map(|bin| {
@@ -64,7 +72,7 @@ fn filters() -> Vec<Vec<f32>> {
         })
         .collect()
     };
-    points.windows(3).map(triangle).collect()
+    points().windows(3).map(triangle).collect()
 }
 
 /// Slaney's scale is straight up to 1 kHz and logarithmic above.

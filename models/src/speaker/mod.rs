@@ -1,6 +1,7 @@
 //! Who speaks, as a vector: the GE2E encoder (three LSTM layers over mel frames) with Resemblyzer's weights, and the
 //! preparation of sound that those were trained with.
 
+mod gradient;
 mod mel;
 
 use std::path::Path;
@@ -9,7 +10,8 @@ use anyhow::Context;
 use candle_core::{D, DType, Device, Tensor};
 
 use crate::audio::{Audio, resample};
-use crate::{EngineError, SpeakerEncoder};
+use crate::{BandSensitivity, EngineError, Sensitivity, SpeakerEncoder};
+use gradient::Trace;
 use mel::{FRAME, MEL_BANDS, MelSpectrogram};
 
 /// The encoder of "Generalized End-to-End Loss for Speaker Verification".
@@ -56,38 +58,85 @@ impl Ge2e {
         })
     }
 
-    /// The mean of the windows' vectors, scaled to length 1.
+    /// The mean of the windows' vectors.
     fn embed_windows(&self, windows: &[&[f32]]) -> candle_core::Result<Vec<f32>> {
         let mut sum = Tensor::zeros(HIDDEN, DType::F32, &Device::Cpu)?;
         for batch in windows.chunks(BATCH) {
-            let mut sequence =
-                Tensor::from_vec(batch.concat(), (batch.len(), WINDOW, MEL_BANDS), &Device::Cpu)?;
+            let mut sequence = window_tensor(batch)?;
             for layer in &self.layers {
-                sequence = layer.forward(&sequence)?;
+                sequence = layer.forward(&sequence, None)?;
             }
-            let last = sequence.narrow(1, WINDOW - 1, 1)?.squeeze(1)?;
-            let embedding = last.matmul(&self.projection)?.broadcast_add(&self.projection_bias)?.relu()?;
+            let embedding = self.project(&sequence)?.relu()?;
             let length = (embedding.sqr()?.sum_keepdim(D::Minus1)?.sqrt()? + f64::from(f32::EPSILON))?;
             sum = (sum + embedding.broadcast_div(&length)?.sum(0)?)?;
         }
         sum.to_vec1()
     }
-}
 
-impl SpeakerEncoder for Ge2e {
-    fn embed(&mut self, audio: &Audio) -> Result<Vec<f32>, EngineError> {
+    fn project(&self, sequence: &Tensor) -> candle_core::Result<Tensor> {
+        let last = sequence.narrow(1, WINDOW - 1, 1)?.squeeze(1)?;
+        last.matmul(&self.projection)?.broadcast_add(&self.projection_bias)
+    }
+
+    /// Similarity of `windows` to `target`, and its slope per neper of amplitude in each mel band.
+    fn band_slopes(&self, windows: &[&[f32]], target: &[f32]) -> candle_core::Result<(f32, Vec<f32>)> {
+        let mels = window_tensor(windows)?;
+        let mut sequence = mels.clone();
+        let mut traces = Vec::with_capacity(LAYERS);
+        for layer in &self.layers {
+            let mut trace = Trace::new();
+            sequence = layer.forward(&sequence, Some(&mut trace))?;
+            traces.push(trace);
+        }
+        let (similarity, gradient) = gradient::of_similarity(&self.project(&sequence)?, target)?;
+        let mut outputs = vec![None; WINDOW];
+        outputs[WINDOW - 1] = Some(gradient.matmul(&self.projection.t()?)?);
+        let mut by_mels = mels.zeros_like()?;
+        for (layer, trace) in self.layers.iter().zip(&traces).rev() {
+            by_mels = trace.backward(layer, &outputs)?;
+            outputs = (0..WINDOW)
+                .map(|step| by_mels.narrow(1, step, 1)?.squeeze(1).map(Some))
+                .collect::<Result<_, _>>()?;
+        }
+        // A neper of amplitude is two of power.
+        let slopes = ((by_mels * mels)?.sum((0, 1))? * 2.0)?;
+        Ok((similarity, slopes.to_vec1()?))
+    }
+
+    /// Mel frames of `audio` prepared as the encoder was trained, and where its windows start.
+    fn mels(&self, audio: &Audio) -> (Vec<f32>, Vec<usize>) {
         let mut samples = resample(audio, SAMPLE_RATE).samples;
         raise_volume(&mut samples);
         let mut samples = shorten_silences(&samples);
         let starts = window_starts(samples.len());
         let end = starts.last().map_or(0, |start| (start + WINDOW) * FRAME);
         samples.resize(samples.len().max(end), 0.0);
-        let mels = self.mel.compute(&samples);
-        let windows: Vec<&[f32]> =
-            starts.iter().map(|start| &mels[start * MEL_BANDS..(start + WINDOW) * MEL_BANDS]).collect();
-        let sum = self.embed_windows(&windows).context("speaker encoder")?;
+        (self.mel.compute(&samples), starts)
+    }
+}
+
+impl SpeakerEncoder for Ge2e {
+    fn embed(&mut self, audio: &Audio) -> Result<Vec<f32>, EngineError> {
+        let (mels, starts) = self.mels(audio);
+        let sum = self.embed_windows(&windows(&mels, &starts)).context("speaker encoder")?;
         Ok(unit(sum))
     }
+
+    fn sensitivity(&mut self, audio: &Audio, target: &[f32]) -> Result<Sensitivity, EngineError> {
+        let (mels, starts) = self.mels(audio);
+        let (similarity, slopes) =
+            self.band_slopes(&windows(&mels, &starts), target).context("speaker encoder")?;
+        let bands = self.mel.centres().zip(slopes).map(|(hertz, slope)| BandSensitivity { hertz, slope });
+        Ok(Sensitivity { similarity, bands: bands.collect() })
+    }
+}
+
+fn windows<'a>(mels: &'a [f32], starts: &[usize]) -> Vec<&'a [f32]> {
+    starts.iter().map(|start| &mels[start * MEL_BANDS..(start + WINDOW) * MEL_BANDS]).collect()
+}
+
+fn window_tensor(windows: &[&[f32]]) -> candle_core::Result<Tensor> {
+    Tensor::from_vec(windows.concat(), (windows.len(), WINDOW, MEL_BANDS), &Device::Cpu)
 }
 
 /// The cosine of two vectors of length 1: 1 for the same voice, about 0.5 for two voices.
@@ -111,8 +160,8 @@ struct LstmLayer {
 }
 
 impl LstmLayer {
-    /// From (batch, time, features) to (batch, time, hidden).
-    fn forward(&self, sequence: &Tensor) -> candle_core::Result<Tensor> {
+    /// From (batch, time, features) to (batch, time, hidden), leaving a trace where one is wanted.
+    fn forward(&self, sequence: &Tensor, mut trace: Option<&mut Trace>) -> candle_core::Result<Tensor> {
         let (batch, time, features) = sequence.dims3()?;
         // All frames at once; only the recurrent half must go frame by frame.
         let projected = sequence.reshape((batch * time, features))?.matmul(&self.input)?;
@@ -123,11 +172,16 @@ impl LstmLayer {
         let mut outputs = Vec::with_capacity(time);
         for step in 0..time {
             let gates = (projected.get(step)? + hidden.matmul(&self.hidden)?)?;
-            let gate = |index: usize| gates.narrow(1, index * HIDDEN, HIDDEN);
-            let kept = (sigmoid(&gate(1)?)? * &cell)?;
-            let added = (sigmoid(&gate(0)?)? * gate(2)?.tanh()?)?;
-            cell = (kept + added)?;
-            hidden = (sigmoid(&gate(3)?)? * cell.tanh()?)?;
+            let gate = |index: usize| gates.narrow(1, index * HIDDEN, HIDDEN)?.contiguous();
+            let [input, forget, candidate, output] =
+                [sigmoid(&gate(0)?)?, sigmoid(&gate(1)?)?, gate(2)?.tanh()?, sigmoid(&gate(3)?)?];
+            let cell_before = cell;
+            cell = ((&forget * &cell_before)? + (&input * &candidate)?)?;
+            let cell_tanh = cell.tanh()?;
+            hidden = (&output * &cell_tanh)?;
+            if let Some(trace) = &mut trace {
+                trace.record([input, forget, candidate, output], cell_before, cell_tanh);
+            }
             outputs.push(hidden.clone());
         }
         Tensor::stack(&outputs, 1)
@@ -135,7 +189,7 @@ impl LstmLayer {
 }
 
 fn sigmoid(tensor: &Tensor) -> candle_core::Result<Tensor> {
-    candle_nn::ops::sigmoid(&tensor.contiguous()?)
+    candle_nn::ops::sigmoid(tensor)
 }
 
 /// Up to -30 dB of full scale where quieter, as the encoder was trained; the mels are not logarithmic.
