@@ -50,8 +50,8 @@ impl Storage {
         let uploads = self.uploads.sweep().await?;
         let before = SystemTime::from(now) - ORPHAN_AGE;
         let staged = self.objects.sweep_staging(before).await?;
-        let orphans = self.sweep_orphans(before).await?;
-        let objects = orphans + garbage::collect(&self.database, self.objects.as_ref()).await?;
+        let garbage = garbage::collect(&self.database, self.objects.as_ref()).await?;
+        let objects = garbage + self.sweep_orphans(before).await?;
         Ok(Swept { files, jobs, objects, uploads, staged, logins, idempotency_keys })
     }
 

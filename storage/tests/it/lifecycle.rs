@@ -1,0 +1,515 @@
+//! The engine: leases, ends, retries, crashes, and that no order of events breaks the rules.
+
+use crate::world::{World, audio, transcribe};
+use futures_util::{FutureExt, StreamExt};
+use pipeline::{
+    failure::Failure,
+    parameters::JobKind,
+    retry::{MAX_ATTEMPTS, MAX_CRASHES},
+    state::JobState,
+};
+use std::{collections::HashMap, time::Duration};
+use storage::{
+    error::{Conflict, Error},
+    files::FileKind,
+    ids::{JobId, UserId},
+    jobs::{Completion, Job, Lease, NewOutput, Reaped, Renewal},
+};
+
+#[tokio::test]
+async fn a_completed_job_shows_its_files_in_order_and_only_once() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let project = world.storage.projects.find_or_create(ada, "film").await.unwrap();
+    let file = world.audio(ada).await;
+    let new = storage::jobs::NewJob { project: Some(project.id), ..transcribe(ada, file) };
+    let job = world.submit(new).await;
+    let claim = world.claim(job.id).await;
+    let completion = completion(&world, &claim.lease, &["b.json", "a.txt", "c.srt"]).await;
+    assert_eq!(world.storage.jobs.outputs(&job).await.unwrap(), [], "nothing shows before the end");
+    assert!(world.storage.jobs.complete(&claim.lease, completion.clone()).await.unwrap());
+    assert!(
+        world.storage.jobs.complete(&claim.lease, completion).await.unwrap(),
+        "the answer may have been lost"
+    );
+
+    let done = world.storage.jobs.find(ada, job.id).await.unwrap();
+    assert_eq!((done.state, done.progress), (JobState::Completed, 100.0));
+    assert_eq!(done.result, Some(serde_json::json!({"language": "en"})));
+    let outputs = world.storage.jobs.outputs(&done).await.unwrap();
+    let names: Vec<_> = outputs.iter().map(|file| file.filename.as_str()).collect();
+    assert_eq!(names, ["b.json", "a.txt", "c.srt"]);
+    for output in &outputs {
+        assert_eq!((output.owner, output.job), (ada, Some(job.id)));
+        assert_eq!(output.project, Some((project.id, project.name.clone())));
+        assert_eq!(world.read(output).await, output.filename.as_bytes());
+        assert_eq!(world.storage.files.find(ada, output.id).await.unwrap(), *output);
+    }
+    assert!(matches!(
+        world.storage.jobs.cancel(ada, job.id).await,
+        Err(Error::Conflict(Conflict::JobFinished))
+    ));
+}
+
+#[tokio::test]
+async fn a_lost_lease_can_do_nothing() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let job = world.job(ada).await;
+    let stale = world.claim(job.id).await.lease;
+    let late = completion(&world, &stale, &["late.txt"]).await;
+    world.pass(61);
+    assert_eq!(world.storage.jobs.reap().await.unwrap().returned, [job.id]);
+    let lost = async || {
+        let jobs = &world.storage.jobs;
+        let before = jobs.find(ada, job.id).await.unwrap();
+        assert_eq!(jobs.renew(&stale, 50.0, "storing").await.unwrap(), Renewal::Lost);
+        assert_eq!(jobs.standing(&stale).await.unwrap(), Renewal::Lost);
+        assert!(!jobs.complete(&stale, late.clone()).await.unwrap());
+        assert!(!jobs.fail(&stale, &Failure::internal(), 0.5).await.unwrap());
+        assert!(!jobs.cancelled(&stale).await.unwrap());
+        assert!(!jobs.hand_back(&stale).await.unwrap());
+        assert_eq!(jobs.find(ada, job.id).await.unwrap(), before);
+    };
+    lost().await;
+    let held = world.claim(job.id).await.lease;
+    lost().await;
+    assert_eq!(world.storage.jobs.standing(&held).await.unwrap(), Renewal::Held);
+    let good = completion(&world, &held, &["good.txt"]).await;
+    assert!(world.storage.jobs.complete(&held, good).await.unwrap());
+    lost().await;
+    let outputs = world.storage.jobs.outputs(&job).await.unwrap();
+    assert_eq!(outputs.iter().map(|file| file.filename.as_str()).collect::<Vec<_>>(), ["good.txt"]);
+    world.storage.sweep().await.unwrap();
+    assert_eq!(world.objects().await.iter().filter(|key| key.starts_with("jobs/")).count(), 1);
+    assert_eq!(world.read(&outputs[0]).await, b"good.txt");
+}
+
+#[tokio::test]
+async fn outputs_of_another_lease_are_refused() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let job = world.job(ada).await;
+    let lease = world.claim(job.id).await.lease;
+    let foreign = Lease { epoch: lease.epoch + 1, ..lease };
+    let completion = completion(&world, &foreign, &["a.txt"]).await;
+    assert!(matches!(world.storage.jobs.complete(&lease, completion).await, Err(Error::Internal(_))));
+    assert!(lease.object_key("../../escape").is_err());
+}
+
+#[tokio::test]
+async fn progress_does_not_go_back_within_an_attempt() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let job = world.job(ada).await;
+    let lease = world.claim(job.id).await.lease;
+    let mut version = job.version;
+    for (told, shown) in [(10.0, 10.0), (5.0, 10.0), (70.5, 70.5), (250.0, 100.0), (-3.0, 100.0)] {
+        assert_eq!(world.storage.jobs.renew(&lease, told, "transcribing").await.unwrap(), Renewal::Held);
+        let now = world.storage.jobs.find(ada, job.id).await.unwrap();
+        assert_eq!((now.progress, now.stage.as_deref()), (shown, Some("transcribing")));
+        assert!(now.version > version);
+        version = now.version;
+    }
+    world.storage.jobs.fail(&lease, &Failure::internal(), 0.0).await.unwrap();
+    let again = world.claim(job.id).await.job;
+    assert_eq!((again.progress, again.stage, again.attempt), (0.0, None, 2));
+}
+
+#[tokio::test]
+async fn a_renewed_lease_is_not_reaped() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let job = world.job(ada).await;
+    let lease = world.claim(job.id).await.lease;
+    for _ in 0..5 {
+        world.pass(59);
+        assert_eq!(world.storage.jobs.reap().await.unwrap(), Reaped::default());
+        assert_eq!(world.storage.jobs.renew(&lease, 1.0, "x").await.unwrap(), Renewal::Held);
+    }
+    world.pass(60);
+    assert_eq!(world.storage.jobs.reap().await.unwrap().returned, [job.id]);
+}
+
+#[tokio::test]
+async fn a_job_is_cancelled_in_every_state_that_can_be() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let jobs = &world.storage.jobs;
+
+    let waiting = world.job(ada).await;
+    let cancelled = jobs.cancel(ada, waiting.id).await.unwrap();
+    assert_eq!(cancelled.state, JobState::Cancelled);
+    assert!(cancelled.finished_at.is_some());
+    assert_eq!(jobs.cancel(ada, waiting.id).await.unwrap(), cancelled, "once more is fine");
+    assert_eq!(world.dispatch(10).await, []);
+
+    let queued = world.job(ada).await;
+    assert_eq!(world.dispatch(10).await, [queued.id]);
+    assert_eq!(jobs.cancel(ada, queued.id).await.unwrap().state, JobState::Cancelled);
+    assert!(jobs.claim(queued.id, "worker").await.unwrap().is_none());
+
+    let ends: [(&str, JobState); 5] = [
+        ("cancelled", JobState::Cancelled),
+        ("complete", JobState::Cancelled),
+        ("fail", JobState::Cancelled),
+        ("hand back", JobState::Cancelled),
+        ("die", JobState::Cancelled),
+    ];
+    for (end, expected) in ends {
+        let job = world.job(ada).await;
+        let lease = world.claim(job.id).await.lease;
+        let asked = jobs.cancel(ada, job.id).await.unwrap();
+        assert_eq!((asked.state, asked.cancel_requested), (JobState::Running, true));
+        assert_eq!(jobs.cancel(ada, job.id).await.unwrap().version, asked.version);
+        assert_eq!(jobs.standing(&lease).await.unwrap(), Renewal::CancelRequested);
+        assert_eq!(jobs.renew(&lease, 1.0, "x").await.unwrap(), Renewal::CancelRequested);
+        match end {
+            "cancelled" => assert!(jobs.cancelled(&lease).await.unwrap()),
+            "complete" => {
+                let completion = completion(&world, &lease, &["unwanted.txt"]).await;
+                assert!(!jobs.complete(&lease, completion).await.unwrap());
+            }
+            "fail" => assert!(jobs.fail(&lease, &Failure::internal(), 0.5).await.unwrap()),
+            "hand back" => assert!(jobs.hand_back(&lease).await.unwrap()),
+            "die" => {
+                world.pass(61);
+                assert_eq!(jobs.reap().await.unwrap().cancelled, [job.id]);
+            }
+            other => panic!("{other}"),
+        }
+        let ended = jobs.find(ada, job.id).await.unwrap();
+        assert_eq!((ended.state, ended.error.clone()), (expected, None), "{end}");
+        assert_eq!(jobs.outputs(&ended).await.unwrap(), [], "{end}");
+    }
+    world.storage.sweep().await.unwrap();
+    assert!(world.objects().await.iter().all(|key| key.starts_with("files/")), "no partial file is left");
+}
+
+#[tokio::test]
+async fn an_error_is_retried_with_backoff_until_the_attempts_are_used_up() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let job = world.job(ada).await;
+    let jobs = &world.storage.jobs;
+    let failure = Failure::transient("network", "It did not answer.");
+    for attempt in 1..MAX_ATTEMPTS {
+        let claim = world.claim(job.id).await;
+        assert_eq!(claim.job.attempt, attempt);
+        assert!(jobs.fail(&claim.lease, &failure, 1.0).await.unwrap());
+        let waiting = jobs.find(ada, job.id).await.unwrap();
+        assert_eq!((waiting.state, waiting.error.clone()), (JobState::Waiting, None));
+        assert_eq!(world.dispatch(10).await, [], "it waits for its time");
+        assert_eq!(jobs.next_due().await.unwrap(), Some(waiting.run_after));
+        let wait = (waiting.run_after - world.clock.now()).to_std().unwrap();
+        assert!(wait <= pipeline::retry::backoff(attempt, 1.0));
+        world.clock.advance(wait + Duration::from_millis(1));
+        assert_eq!(jobs.next_due().await.unwrap(), None);
+    }
+    let claim = world.claim(job.id).await;
+    assert!(jobs.fail(&claim.lease, &failure, 1.0).await.unwrap());
+    let failed = jobs.find(ada, job.id).await.unwrap();
+    assert_eq!((failed.state, failed.error, failed.attempt), (JobState::Failed, Some(failure), MAX_ATTEMPTS));
+}
+
+#[tokio::test]
+async fn a_job_that_kills_its_workers_is_poison() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let job = world.job(ada).await;
+    let jobs = &world.storage.jobs;
+    for crash in 1..MAX_CRASHES {
+        world.claim(job.id).await;
+        world.pass(61);
+        assert_eq!(jobs.reap().await.unwrap().returned, [job.id], "crash {crash}");
+        assert_eq!(jobs.find(ada, job.id).await.unwrap().crashes, crash);
+    }
+    world.claim(job.id).await;
+    world.pass(61);
+    assert_eq!(jobs.reap().await.unwrap().poisoned, [job.id]);
+    let failed = jobs.find(ada, job.id).await.unwrap();
+    assert_eq!((failed.state, failed.error), (JobState::Failed, Some(Failure::poison())));
+    let again = jobs.retry(ada, job.id).await.unwrap();
+    assert_eq!((again.crashes, again.attempt), (0, 0));
+}
+
+#[tokio::test]
+async fn a_job_handed_back_runs_at_once_and_keeps_its_attempt() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let job = world.job(ada).await;
+    let other = world.user("bob").await;
+    let claim = world.claim(job.id).await;
+    let younger = world.job(other).await;
+    assert!(world.storage.jobs.hand_back(&claim.lease).await.unwrap());
+    let waiting = world.storage.jobs.find(ada, job.id).await.unwrap();
+    assert_eq!((waiting.state, waiting.attempt, waiting.crashes), (JobState::Waiting, 0, 0));
+    assert_eq!(world.dispatch(10).await, [job.id, younger.id], "it goes in front of what came later");
+    let claim = world.storage.jobs.claim(job.id, "another").await.unwrap().unwrap();
+    assert_eq!((claim.job.attempt, claim.lease.epoch), (1, 2));
+}
+
+#[tokio::test]
+async fn after_a_restart_running_jobs_are_taken_back_at_once() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let job = world.job(ada).await;
+    let lease = world.claim(job.id).await.lease;
+    let waiting = world.job(ada).await;
+    let restarted = storage::Storage::open_with_clock(&world.config, world.clock.clone()).await.unwrap();
+    assert_eq!(restarted.jobs.reap().await.unwrap(), Reaped::default());
+    assert_eq!(restarted.jobs.end_all_leases().await.unwrap(), 1);
+    assert_eq!(restarted.jobs.reap().await.unwrap().returned, [job.id]);
+    assert_eq!(restarted.jobs.standing(&lease).await.unwrap(), Renewal::Lost);
+    let dispatched = restarted.jobs.dispatch(JobKind::Transcribe, 10).await.unwrap();
+    assert_eq!(dispatched, [job.id, waiting.id]);
+    assert_eq!(
+        restarted.jobs.all_queued().await.unwrap(),
+        [(JobKind::Transcribe, job.id), (JobKind::Transcribe, waiting.id)]
+    );
+}
+
+#[tokio::test]
+async fn a_push_that_was_lost_is_pushed_again() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let job = world.job(ada).await;
+    let minute = Duration::from_secs(60);
+    world.dispatch(10).await;
+    assert_eq!(world.storage.jobs.lost(minute).await.unwrap(), []);
+    world.pass(61);
+    assert_eq!(world.storage.jobs.lost(minute).await.unwrap(), [(JobKind::Transcribe, job.id)]);
+    assert_eq!(world.storage.jobs.lost(minute).await.unwrap(), [], "not again before another minute");
+    assert!(world.storage.jobs.claim(job.id, "worker").await.unwrap().is_some());
+    world.pass(61);
+    assert_eq!(world.storage.jobs.lost(minute).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn every_change_counts_up_the_version_and_is_told() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let jobs = &world.storage.jobs;
+    let job = world.job(ada).await;
+    let mut changes = world.storage.events.subscribe(job.id);
+    let mut version = job.version;
+    let mut expect_change = async || {
+        assert_eq!(changes.next().now_or_never(), Some(Some(())));
+        assert!(changes.next().now_or_never().is_none());
+        let now = jobs.find(ada, job.id).await.unwrap().version;
+        assert!(now > version);
+        version = now;
+    };
+    world.dispatch(1).await;
+    expect_change().await;
+    let lease = jobs.claim(job.id, "worker").await.unwrap().unwrap().lease;
+    expect_change().await;
+    jobs.renew(&lease, 10.0, "transcribing").await.unwrap();
+    expect_change().await;
+    jobs.hand_back(&lease).await.unwrap();
+    expect_change().await;
+    let lease = world.claim(job.id).await.lease;
+    expect_change().await;
+    jobs.fail(&lease, &Failure::timed_out(), 0.5).await.unwrap();
+    expect_change().await;
+    jobs.retry(ada, job.id).await.unwrap();
+    expect_change().await;
+    world.claim(job.id).await;
+    expect_change().await;
+    world.pass(61);
+    jobs.reap().await.unwrap();
+    expect_change().await;
+    let lease = world.claim(job.id).await.lease;
+    expect_change().await;
+    jobs.cancel(ada, job.id).await.unwrap();
+    expect_change().await;
+    jobs.cancelled(&lease).await.unwrap();
+    expect_change().await;
+}
+
+#[tokio::test]
+async fn the_dispatcher_is_woken_when_a_job_becomes_due() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let job = world.job(ada).await;
+    let woken = || world.storage.jobs.due().notified().now_or_never().is_some();
+    assert!(woken());
+    assert!(!woken());
+    let lease = world.claim(job.id).await.lease;
+    assert!(!woken());
+    world.storage.jobs.hand_back(&lease).await.unwrap();
+    assert!(woken());
+}
+
+/// Whatever happens in whatever order, a job goes only from states to states that follow, its version and epoch only
+/// grow, at most one lease holds it, and what it published is what its one completion held.
+#[tokio::test]
+async fn no_order_of_events_breaks_the_rules() {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("SEED={seed}");
+    let world = World::new().await;
+    let owners = [world.user("ada").await, world.user("bob").await];
+    let mut play = Play { random: Random(seed), world, jobs: HashMap::new(), leases: vec![] };
+    for _ in 0..600 {
+        play.step(owners).await;
+        play.check().await;
+    }
+}
+
+struct Play {
+    random: Random,
+    world: World,
+    jobs: HashMap<JobId, Seen>,
+    leases: Vec<Lease>,
+}
+
+struct Seen {
+    owner: UserId,
+    job: Job,
+    published_by: Option<Lease>,
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+    }
+}
+
+impl Play {
+    async fn step(&mut self, owners: [UserId; 2]) {
+        let jobs = self.world.storage.jobs.clone();
+        let mut ids: Vec<JobId> = self.jobs.keys().copied().collect();
+        ids.sort();
+        let action = self.random.below(if ids.is_empty() { 1 } else { 13 });
+        if action == 0 {
+            if ids.len() < 12 {
+                let owner = owners[self.random.below(2)];
+                let file = self.world.file(owner, Some(audio(1.0))).await.id;
+                let job = self.world.submit(transcribe(owner, file)).await;
+                self.jobs.insert(job.id, Seen { owner, job, published_by: None });
+            }
+            return;
+        }
+        let id = ids[self.random.below(ids.len())];
+        let owner = self.jobs[&id].owner;
+        match action {
+            1 | 2 => {
+                let at_most = self.random.below(4);
+                let picked = self.world.dispatch(at_most).await;
+                assert!(picked.len() <= at_most);
+            }
+            3 | 4 => {
+                if let Some(claim) = jobs.claim(id, "worker").await.unwrap() {
+                    self.leases.push(claim.lease);
+                }
+            }
+            5 => {
+                // Finished ones are refused, which is as much a part of the rules.
+                let _refused = jobs.cancel(owner, id).await;
+            }
+            6 => {
+                let _refused = jobs.retry(owner, id).await;
+            }
+            7 => self.world.pass(20),
+            8 => {
+                jobs.reap().await.unwrap();
+            }
+            _ => self.act_on_a_lease(action).await,
+        }
+    }
+
+    /// Of any that ever was, so mostly of one that is lost.
+    async fn act_on_a_lease(&mut self, action: usize) {
+        let jobs = self.world.storage.jobs.clone();
+        if self.leases.is_empty() {
+            return;
+        }
+        let index = self.leases.len().saturating_sub(1 + self.random.below(6));
+        let lease = self.leases[index];
+        match action {
+            9 => {
+                let progress = self.random.below(100) as f32;
+                jobs.renew(&lease, progress, "stage").await.unwrap();
+            }
+            10 => {
+                let failure =
+                    if self.random.below(2) == 0 { Failure::internal() } else { Failure::timed_out() };
+                jobs.fail(&lease, &failure, 0.1).await.unwrap();
+            }
+            11 => {
+                jobs.hand_back(&lease).await.unwrap();
+            }
+            _ => {
+                let completion = completion(&self.world, &lease, &["out.txt"]).await;
+                if jobs.complete(&lease, completion).await.unwrap()
+                    && let Some(seen) = self.jobs.get_mut(&lease.job)
+                {
+                    assert!(seen.published_by.is_none_or(|by| by == lease), "published twice");
+                    seen.published_by = Some(lease);
+                }
+            }
+        }
+    }
+
+    async fn check(&mut self) {
+        let jobs = &self.world.storage.jobs;
+        for (id, seen) in &mut self.jobs {
+            let now = jobs.find(seen.owner, *id).await.unwrap();
+            let before = &seen.job;
+            if now != *before {
+                assert!(now.version > before.version, "{before:?} became {now:?} silently");
+                // One step may take a job through two changes, such as a reaped one; none takes it through three.
+                let direct = now.state == before.state || before.state.may_become(now.state);
+                assert!(direct, "{before:?} became {now:?}");
+            }
+            let held = self.leases.iter().filter(|lease| lease.job == *id);
+            let mut holders = 0;
+            for lease in held {
+                holders += usize::from(jobs.standing(lease).await.unwrap() != Renewal::Lost);
+            }
+            assert_eq!(holders, usize::from(now.state == JobState::Running), "{now:?}");
+            let outputs = jobs.outputs(&now).await.unwrap();
+            match (now.state, seen.published_by) {
+                (JobState::Completed, Some(lease)) => {
+                    let keys: Vec<_> = outputs.iter().map(|file| file.object_key.to_string()).collect();
+                    assert_eq!(keys, [lease.object_key("out.txt").unwrap().to_string()]);
+                }
+                (_, None) => assert_eq!(outputs, []),
+                (state, Some(lease)) => panic!("{lease:?} published, but the job is {state:?}"),
+            }
+            assert_eq!(now.state.is_terminal(), now.finished_at.is_some());
+            assert_eq!(now.state == JobState::Failed, now.error.is_some());
+            assert!(now.attempt >= now.crashes && now.crashes <= MAX_CRASHES);
+            seen.job = now;
+        }
+    }
+}
+
+/// Publishes objects that hold their own names.
+async fn completion(world: &World, lease: &Lease, names: &[&str]) -> Completion {
+    let mut outputs = vec![];
+    for name in names {
+        let path = world.directory.path().join(name);
+        std::fs::write(&path, name).unwrap();
+        let object_key = lease.object_key(name).unwrap();
+        let meta = world.storage.objects.publish_file(&path, &object_key).await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        outputs.push(NewOutput {
+            filename: (*name).into(),
+            content_type: "text/plain".into(),
+            kind: FileKind::Text,
+            media: None,
+            object_key,
+            size_bytes: meta.size_bytes,
+            sha256: meta.sha256,
+        });
+    }
+    Completion { outputs, result: serde_json::json!({"language": "en"}) }
+}
