@@ -1,1 +1,154 @@
-//! Placeholder
+//! HTTP: the routes, what they take and answer, and who may call them. Knows nothing of media or models;
+//! what it must ask of them at once goes through [`doors`].
+
+mod app;
+mod auth;
+mod body;
+mod caller;
+mod cors;
+mod document;
+pub mod doors;
+mod dto;
+mod edge;
+mod error;
+mod events;
+mod files;
+mod intake;
+mod jobs;
+mod media_types;
+mod operations;
+mod passwords;
+mod process;
+mod range;
+mod schema;
+mod signed_url;
+mod strict_json;
+mod tags;
+mod tokens;
+mod upload_form;
+mod uploads;
+mod usage;
+mod voices;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use poem::endpoint::make_sync;
+use poem::listener::TcpAcceptor;
+use poem::middleware::{NormalizePath, TrailingSlash};
+use poem::{Endpoint, EndpointExt, IntoResponse, Response, Route, Server};
+use storage::Storage;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use app::App;
+use document::Routes;
+use doors::{Probe, Speech};
+
+/// How the server behaves. Read once at start.
+#[derive(Clone)]
+pub struct ApiConfig {
+    /// Scheme and authority of the URLs in answers, such as `https://voxmill.example`; none takes the request's `Host`.
+    pub public_url: Option<String>,
+    /// Origins, exactly as browsers send them, whose pages may call with credentials.
+    pub cors_origins: Vec<String>,
+    /// Signs access tokens; at least 32 random bytes.
+    pub token_secret: Vec<u8>,
+    /// Signs URLs; at least 32 random bytes.
+    pub url_secret: Vec<u8>,
+    /// Largest file, in bytes, in one upload or in parts.
+    pub max_upload_bytes: u64,
+}
+
+/// Everything that a request may need, built once by the program that starts the server.
+#[derive(Clone)]
+pub struct Services {
+    pub storage: Storage,
+    pub probe: Arc<dyn Probe>,
+    pub speech: Arc<dyn Speech>,
+    /// Renders the metrics of this process as Prometheus text.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    pub config: ApiConfig,
+    /// Cancelled when the process is told to stop.
+    pub shutdown: CancellationToken,
+}
+
+/// How long requests under way may take once the server is told to stop.
+const GRACE: Duration = Duration::from_secs(30);
+/// How long a connection may stay open without a byte in either direction.
+const IDLE: Duration = Duration::from_secs(120);
+
+/// Answers HTTP on `listener` until `services.shutdown`; then takes no new connections, ends event streams, and gives
+/// requests under way 30 seconds.
+pub async fn serve(listener: TcpListener, services: Services) -> io::Result<()> {
+    let shutdown = services.shutdown.clone();
+    let routes = routes(services);
+    Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)
+        .name("api")
+        .idle_timeout(IDLE)
+        .run_with_graceful_shutdown(routes, shutdown.cancelled_owned(), Some(GRACE))
+        .await
+}
+
+/// All routes with all their layers, for a server or a test.
+pub fn routes(services: Services) -> impl Endpoint<Output = Response> {
+    let app = App::new(services);
+    let api = document::service(Routes(apis(&app)));
+    let docs = api.swagger_ui().map_to_response().around(docs_page);
+    let spec = openapi();
+    let spec = make_sync(move |_| Response::builder().content_type("application/json").body(spec.clone()));
+    Route::new()
+        .at("/openapi.json", spec)
+        .nest("/docs", docs)
+        .nest("/", api)
+        .with(NormalizePath::new(TrailingSlash::Trim))
+        .map_to_response()
+        .around(edge::head)
+        .around(edge::answer)
+        .around(cors::cors)
+        .around(edge::protect)
+        .around(edge::trace)
+        .data(app)
+        .map_to_response()
+}
+
+/// The OpenAPI document as indented JSON; the same at every call.
+pub fn openapi() -> String {
+    document::document::<Apis>()
+}
+
+type Apis = (
+    auth::AuthApi,
+    files::FilesApi,
+    uploads::UploadsApi,
+    process::ProcessApi,
+    jobs::JobsApi,
+    voices::VoicesApi,
+    usage::UsageApi,
+    operations::OperationsApi,
+);
+
+fn apis(app: &Arc<App>) -> Apis {
+    let app = || app.clone();
+    (
+        auth::AuthApi { app: app() },
+        files::FilesApi { app: app() },
+        uploads::UploadsApi { app: app() },
+        process::ProcessApi { app: app() },
+        jobs::JobsApi { app: app() },
+        voices::VoicesApi { app: app() },
+        usage::UsageApi { app: app() },
+        operations::OperationsApi { app: app() },
+    )
+}
+
+/// The interactive page runs scripts of its own; nothing else that we serve may.
+async fn docs_page<E: Endpoint<Output = Response>>(
+    page: Arc<E>,
+    request: poem::Request,
+) -> poem::Result<Response> {
+    const POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
+        img-src 'self' data:; frame-ancestors 'none'";
+    Ok(page.call(request).await?.with_header("Content-Security-Policy", POLICY).into_response())
+}

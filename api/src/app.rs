@@ -1,0 +1,82 @@
+//! What every handler may use, made once from the services.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use poem::Request;
+use uuid::Uuid;
+
+use crate::Services;
+use crate::doors::BuiltinVoice;
+use crate::error::ApiError;
+use crate::passwords::Passwords;
+use crate::signed_url::UrlSigner;
+use crate::tokens::Tokens;
+
+pub(crate) struct App {
+    pub(crate) services: Services,
+    pub(crate) tokens: Tokens,
+    pub(crate) passwords: Passwords,
+    pub(crate) urls: UrlSigner,
+}
+
+impl App {
+    pub(crate) fn new(services: Services) -> Arc<Self> {
+        Arc::new(Self {
+            tokens: Tokens::new(&services.config.token_secret),
+            passwords: Passwords::new(),
+            urls: UrlSigner::new(&services.config.url_secret),
+            services,
+        })
+    }
+
+    /// The one that serves this request.
+    pub(crate) fn of(request: &Request) -> Result<&Arc<Self>, ApiError> {
+        request.data().ok_or_else(|| ApiError::internal("the request carries no application"))
+    }
+
+    pub(crate) fn builtin_voice(&self, id: Uuid) -> Option<BuiltinVoice> {
+        self.services.speech.builtin_voices().into_iter().find(|voice| voice.id == id)
+    }
+
+    /// Makes the absolute URLs of the answer to `request`.
+    pub(crate) fn links(self: &Arc<Self>, request: &Request) -> Links {
+        let base = match &self.services.config.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("{}://{}", request.scheme(), authority(request)),
+        };
+        Links { app: self.clone(), base }
+    }
+}
+
+/// Absolute URLs, as the client of one request sees this server.
+#[derive(Clone)]
+pub(crate) struct Links {
+    app: Arc<App>,
+    base: String,
+}
+
+impl Links {
+    pub(crate) fn plain(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// Works without a header, for 15 minutes from `now`.
+    pub(crate) fn signed(&self, path: &str, now: DateTime<Utc>) -> String {
+        format!("{}{}", self.base, self.app.urls.sign(path, now))
+    }
+}
+
+/// The host that the client called. HTTP/2 has it in the URI.
+fn authority(request: &Request) -> String {
+    let named =
+        request.header("host").or_else(|| request.original_uri().authority().map(|name| name.as_str()));
+    let sane =
+        |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
+    match named.filter(sane) {
+        Some(name) => name.to_owned(),
+        None => {
+            request.local_addr().as_socket_addr().map_or_else(|| "localhost".to_owned(), ToString::to_string)
+        }
+    }
+}

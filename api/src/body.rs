@@ -1,0 +1,82 @@
+//! A JSON body: what it must be is in the document, and what is wrong with it is said by field.
+
+use pipeline::parameters::Invalid;
+use poem::http::header;
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
+use poem_openapi::types::ParseFromJSON;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use serde_json::Value;
+
+use crate::error::ApiError;
+use crate::{schema, strict_json};
+
+/// Largest JSON body, in bytes.
+pub(crate) const LARGEST: usize = 1 << 20;
+
+/// Extracts a `T`. Refuses another content type (415), more than [`LARGEST`] bytes (413), and whatever is not JSON
+/// of the published schema (400, naming the field).
+pub(crate) struct Body<T> {
+    pub(crate) value: T,
+    /// What was sent, without the nulls of optional fields; the same for two bodies that say the same.
+    pub(crate) canonical: String,
+}
+
+impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Body<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let media = MetaMediaType { content_type: "application/json", schema: T::schema_ref() };
+        Some(MetaRequest { description: None, content: vec![media], required: true })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let value = read_json(request, body).await?;
+        Ok(typed(value)?)
+    }
+}
+
+/// The body as JSON, not yet checked against anything.
+pub(crate) async fn read_json(request: &Request, body: &mut RequestBody) -> Result<Value, ApiError> {
+    if !request.content_type().is_some_and(is_json) {
+        return Err(ApiError::unsupported("The body must be sent as application/json"));
+    }
+    if content_length(request).is_some_and(|length| length > LARGEST as u64) {
+        return Err(ApiError::too_large(LARGEST as u64));
+    }
+    let body = body.take().map_err(|_| ApiError::invalid("body", "is required"))?;
+    let bytes = body.into_bytes_limit(LARGEST).await.map_err(|error| match error {
+        poem::error::ReadBodyError::PayloadTooLarge => ApiError::too_large(LARGEST as u64),
+        other => poem::Error::from(other).into(),
+    })?;
+    Ok(strict_json::parse(&bytes)?)
+}
+
+/// What the client says that the body's length is.
+pub(crate) fn content_length(request: &Request) -> Option<u64> {
+    request.header(header::CONTENT_LENGTH)?.parse().ok()
+}
+
+pub(crate) fn typed<T: ParseFromJSON>(mut value: Value) -> Result<Body<T>, ApiError> {
+    schema::check::<T>(&mut value)?;
+    let canonical = strict_json::canonical(&value);
+    let value =
+        T::parse_from_json(Some(value)).map_err(|error| Invalid::new("body", error.into_message()))?;
+    Ok(Body { value, canonical })
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}

@@ -1,0 +1,139 @@
+//! Who calls. A handler that takes a [`Caller`] or an [`Access`] can be reached by nobody else; they come first among
+//! its arguments, so that a stranger's body is not even read.
+
+use chrono::Utc;
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaSecurityScheme, Registry};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use storage::api_keys::API_KEY_PREFIX;
+use storage::ids::{LoginId, UserId};
+
+use crate::app::App;
+use crate::error::{ApiError, Result};
+use crate::signed_url::Proof;
+
+const BEARER: &str = "Bearer";
+const SIGNED_URL: &str = "SignedUrl";
+
+/// A user, by access token or API key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    pub(crate) user: UserId,
+    /// None for an API key.
+    pub(crate) login: Option<LoginId>,
+}
+
+impl<'a> ApiExtractor<'a> for Caller {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        registry.create_security_scheme(
+            BEARER,
+            MetaSecurityScheme {
+                description: Some("An access token, or an API key"),
+                scheme: Some("bearer"),
+                bearer_format: Some("JWT"),
+                ..scheme("http")
+            },
+        );
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![BEARER]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(authenticate(request).await?)
+    }
+}
+
+/// The right to one resource: its owner's, or that of whoever holds a signed URL to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Access {
+    Owner(Caller),
+    /// The signature was checked against the path of this request.
+    Signed,
+}
+
+impl<'a> ApiExtractor<'a> for Access {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        Caller::register(registry);
+        registry.create_security_scheme(
+            SIGNED_URL,
+            MetaSecurityScheme {
+                description: Some("A URL that the API made, with `expires` and `signature` in its query"),
+                name: Some("signature"),
+                key_in: Some("query"),
+                ..scheme("apiKey")
+            },
+        );
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![BEARER, SIGNED_URL]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let query: Vec<(String, String)> = request.params().unwrap_or_default();
+        let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let Some(signature) = value("signature") else {
+            return Ok(Self::Owner(authenticate(request).await?));
+        };
+        let proof = Proof { expires: value("expires").unwrap_or_default(), signature };
+        if App::of(request)?.urls.verify(request.uri().path(), proof, Utc::now()) {
+            Ok(Self::Signed)
+        } else {
+            Err(ApiError::invalid_token().into())
+        }
+    }
+}
+
+/// The token of the header `Authorization: Bearer`.
+pub(crate) fn bearer(request: &Request) -> Option<&str> {
+    let (scheme, token) = request.header("authorization")?.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+}
+
+async fn authenticate(request: &Request) -> Result<Caller> {
+    let app = App::of(request)?;
+    let storage = &app.services.storage;
+    let token = bearer(request).ok_or_else(ApiError::unauthenticated)?;
+    if token.starts_with(API_KEY_PREFIX) {
+        let owner = storage.api_keys.owner_of(token).await?;
+        return owner.map(|user| Caller { user, login: None }).ok_or_else(ApiError::invalid_token);
+    }
+    let subject = app.tokens.verify(token).ok_or_else(ApiError::invalid_token)?;
+    if !storage.logins.is_live(subject.login).await? {
+        return Err(ApiError::invalid_token());
+    }
+    Ok(Caller { user: subject.user, login: Some(subject.login) })
+}
+
+fn scheme(ty: &'static str) -> MetaSecurityScheme {
+    MetaSecurityScheme {
+        ty,
+        description: None,
+        name: None,
+        key_in: None,
+        scheme: None,
+        bearer_format: None,
+        flows: None,
+        openid_connect_url: None,
+    }
+}

@@ -1,0 +1,206 @@
+//! The OpenAPI document, completed: what poem-openapi cannot see of an operation follows from its shape (whoever needs a
+//! token answers 401, whoever takes a body answers 400, 413 and 415), and the rest stands in one table.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+
+use poem::EndpointExt;
+use poem::endpoint::{BoxEndpoint, make};
+use poem::http::{HeaderValue, Method};
+use poem_openapi::payload::Payload;
+use poem_openapi::registry::{
+    MetaApi, MetaMediaType, MetaOperation, MetaParamIn, MetaResponse, MetaSchema, MetaSchemaRef, Registry,
+};
+use poem_openapi::types::Type;
+use poem_openapi::{Object, OpenApi, OpenApiService};
+
+use crate::error::ApiError;
+
+const TITLE: &str = "Voxmill";
+const DESCRIPTION: &str = "Turns recorded voice and video into other voice and video.";
+
+/// Refusals that do not follow from an operation's shape.
+const BESIDES: &[(&str, &[u16])] = &[
+    ("register_user", &[409]),
+    ("login_user", &[401]),
+    ("refresh_token", &[400, 401, 413, 415]),
+    ("logout_user", &[403]),
+    ("upload_file", &[503, 507]),
+    ("get_file_content", &[416]),
+    ("delete_file", &[409]),
+    ("begin_upload", &[507]),
+    ("put_upload_part", &[507]),
+    ("complete_upload", &[409, 415, 503, 507]),
+    ("extract_audio", &[404, 409, 503]),
+    ("transcribe_audio", &[404, 409, 503]),
+    ("clone_voice", &[404, 409, 503]),
+    ("generate_video", &[404, 409, 503]),
+    ("cancel_job", &[409]),
+    ("retry_job", &[409]),
+    ("create_voice_profile", &[404, 503, 507]),
+    ("preview_voice", &[409, 503]),
+];
+
+/// Body of every error under `/api/v1`.
+#[derive(Object)]
+#[oai(rename = "Error")]
+struct ErrorObject {
+    /// A stable code.
+    error: String,
+    /// For people.
+    message: String,
+    #[oai(skip_serializing_if_is_none)]
+    details: Option<ErrorDetails>,
+    /// The same in the words of another dialect.
+    detail: String,
+}
+
+/// The field at fault and what is wrong with it.
+#[derive(Object)]
+struct ErrorDetails {
+    field: String,
+    issue: String,
+}
+
+/// The routes of `T`, which also refuse the methods that they lack.
+pub(crate) struct Routes<T>(pub(crate) T);
+
+/// The document of `T`, which needs no `T`.
+pub(crate) struct Document<T>(PhantomData<T>);
+
+/// The document as indented JSON.
+pub(crate) fn document<T: OpenApi>() -> String {
+    service(Document::<T>(PhantomData)).spec()
+}
+
+pub(crate) fn service<T: OpenApi>(api: T) -> OpenApiService<T, ()> {
+    OpenApiService::new(api, TITLE, env!("CARGO_PKG_VERSION")).description(DESCRIPTION)
+}
+
+impl<T: OpenApi> OpenApi for Document<T> {
+    fn meta() -> Vec<MetaApi> {
+        let mut apis = T::meta();
+        for operation in apis.iter_mut().flat_map(|api| &mut api.paths).flat_map(|path| &mut path.operations)
+        {
+            add_refusals(operation);
+        }
+        apis
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+        ErrorObject::register(registry);
+        for schema in registry.schemas.values_mut() {
+            make_optional_nullable(schema);
+        }
+    }
+
+    fn add_routes(self, _: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
+}
+
+impl<T: OpenApi> OpenApi for Routes<T> {
+    fn meta() -> Vec<MetaApi> {
+        Document::<T>::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        Document::<T>::register(registry);
+    }
+
+    fn add_routes(self, table: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
+        self.0.add_routes(table);
+        for methods in table.values_mut() {
+            refuse_other_methods(methods);
+        }
+    }
+}
+
+/// RFC 9110: a 405 names the methods that there are.
+fn refuse_other_methods(methods: &mut HashMap<Method, BoxEndpoint<'static>>) {
+    let mut names: Vec<&str> = methods.keys().map(Method::as_str).collect();
+    if names.contains(&"GET") {
+        names.push("HEAD");
+    }
+    names.sort_unstable();
+    let allow = HeaderValue::from_str(&names.join(", ")).ok();
+    for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
+        let allow = allow.clone();
+        let refusal = make(move |_| {
+            let allow = allow.clone();
+            async move { Err::<(), poem::Error>(ApiError::method_not_allowed(allow).into()) }
+        });
+        methods.entry(method).or_insert_with(|| refusal.map_to_response().boxed());
+    }
+}
+
+fn add_refusals(operation: &mut MetaOperation) {
+    let has = |place: MetaParamIn| operation.params.iter().any(|param| param.in_type == place);
+    let mut statuses = vec![500];
+    if !operation.security.is_empty() {
+        statuses.push(401);
+    }
+    if has(MetaParamIn::Path) {
+        statuses.push(404);
+    }
+    if has(MetaParamIn::Query) || has(MetaParamIn::Header) {
+        statuses.push(400);
+    }
+    if operation.request.is_some() {
+        statuses.extend([400, 413, 415]);
+    }
+    let id = operation.operation_id.unwrap_or_default();
+    statuses.extend(BESIDES.iter().filter(|(name, _)| *name == id).flat_map(|(_, more)| more.iter()));
+    statuses.sort_unstable();
+    statuses.dedup();
+    statuses.retain(|status| operation.responses.responses.iter().all(|known| known.status != Some(*status)));
+    operation.responses.responses.extend(statuses.into_iter().map(refusal));
+}
+
+fn refusal(status: u16) -> MetaResponse {
+    MetaResponse {
+        description: match status {
+            400 => "A parameter is missing, of the wrong type or out of range",
+            401 => "No valid token came with the request",
+            403 => "Not permitted",
+            404 => "No such thing, or not yours",
+            409 => "Stands in conflict with what is there",
+            413 => "Too large",
+            415 => "Not of a type that is accepted here",
+            416 => "None of the bytes asked for exist",
+            500 => "Something failed on our side",
+            503 => "Not now",
+            507 => "No room left",
+            _ => "Refused",
+        },
+        status: Some(status),
+        status_range: None,
+        content: vec![MetaMediaType {
+            content_type: poem_openapi::payload::Json::<ErrorObject>::CONTENT_TYPE,
+            schema: ErrorObject::schema_ref(),
+        }],
+        headers: vec![],
+    }
+}
+
+/// An optional property of ours is sent as null, and null is taken for absent.
+fn make_optional_nullable(schema: &mut MetaSchema) {
+    let required = schema.required.clone();
+    for (name, property) in &mut schema.properties {
+        if required.contains(name) {
+            continue;
+        }
+        match property {
+            MetaSchemaRef::Inline(property) => {
+                property.nullable = !property.ty.is_empty() || !property.all_of.is_empty()
+            }
+            MetaSchemaRef::Reference(_) => {
+                let of = property.clone();
+                *property = MetaSchemaRef::Inline(Box::new(MetaSchema {
+                    all_of: vec![of],
+                    nullable: true,
+                    ..MetaSchema::ANY
+                }));
+            }
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What HTTP must know at once and cannot find out itself, for it knows nothing of media or models.
+//! The program that starts the server opens these doors.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use pipeline::failure::Failure;
+use pipeline::media_info::MediaInfo;
+use pipeline::parameters::Parameters;
+use uuid::Uuid;
+
+/// Tells what a file holds, whatever its name says.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// A permanent failure says that `path` holds no audio or video that is accepted, and its message is shown to the
+    /// owner; a transient one says that the probe itself could not run.
+    async fn probe(&self, path: &Path) -> Result<MediaInfo, Failure>;
+}
+
+/// Asks the engines.
+#[async_trait]
+pub trait Speech: Send + Sync {
+    /// The voices that everybody has. The same at every call of one process.
+    fn builtin_voices(&self) -> Vec<BuiltinVoice>;
+
+    /// Refuses a job whose engine or model is not there, with the code `model_unavailable` and, in the message, what
+    /// to do about it.
+    fn check(&self, parameters: &Parameters) -> Result<(), Failure>;
+
+    /// Seconds of speech in the media file `sample`.
+    async fn speech_seconds(&self, sample: &Path) -> Result<f64, Failure>;
+
+    /// A whole WAV file that speaks the text.
+    async fn preview(&self, preview: Preview) -> Result<Vec<u8>, Failure>;
+}
+
+#[derive(Clone, Debug)]
+pub struct BuiltinVoice {
+    pub id: Uuid,
+    pub name: String,
+    /// ISO 639-1 code.
+    pub language: String,
+    /// `male`, `female` or `neutral`, where known.
+    pub gender: Option<String>,
+    pub description: Option<String>,
+    pub created_at: DateTime<Utc>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Preview {
+    pub voice: PreviewVoice,
+    /// 1 to 500 characters.
+    pub text: String,
+    /// ISO 639-1 code.
+    pub language: String,
+}
+
+#[derive(Clone, Debug)]
+pub enum PreviewVoice {
+    Builtin(Uuid),
+    /// A recording of the speaker, readable until the call returns.
+    Sample(PathBuf),
+}

@@ -1,0 +1,126 @@
+//! What happens to every request, whatever it asks: it gets an id and a log line, its failure becomes an answer in the
+//! dialect of its path, and the answer gets the headers that protect its reader.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use poem::http::{HeaderName, HeaderValue, Method, header};
+use poem::{Endpoint, Request, Response};
+use poem_openapi::OperationId;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::error::ApiError;
+
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest id that a client may choose for its request.
+const LONGEST_ID: usize = 128;
+
+/// The id of one request, its own or ours.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub(crate) String);
+
+impl RequestId {
+    pub(crate) fn of(request: &Request) -> Option<String> {
+        request.data::<Self>().map(|id| id.0.clone())
+    }
+
+    fn accept_or_make(request: &Request) -> Self {
+        let sane = |id: &&str| {
+            (1..=LONGEST_ID).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:~+/=@".contains(&byte))
+        };
+        let chosen = request.header(REQUEST_ID).filter(sane).map(str::to_owned);
+        Self(chosen.unwrap_or_else(|| Uuid::new_v4().to_string()))
+    }
+}
+
+/// The outermost layer: names the request, in its span and in its answer, and logs how it went.
+pub(crate) async fn trace<E: Endpoint<Output = Response>>(
+    inner: Arc<E>,
+    mut request: Request,
+) -> poem::Result<Response> {
+    let id = RequestId::accept_or_make(&request);
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!("request", request.id = %id.0, http.method = %method, http.path = %path);
+    request.set_data(id.clone());
+    async move {
+        let start = Instant::now();
+        let mut response = inner.get_response(request).await;
+        let elapsed = start.elapsed();
+        let status = response.status().as_u16();
+        let operation = response.data::<OperationId>().map_or("none", |operation| operation.0);
+        metrics::counter!("voxmill_http_requests_total", "operation" => operation, "status" => status.to_string())
+            .increment(1);
+        metrics::histogram!("voxmill_http_request_seconds", "operation" => operation).record(elapsed.as_secs_f64());
+        let duration_ms = elapsed.as_millis() as u64;
+        tracing::info!(http.status = status, duration_ms, "{method} {path} was answered with {status}");
+        let value = HeaderValue::from_str(&id.0).expect("the id was checked. This is a bug.");
+        response.headers_mut().insert(REQUEST_ID, value);
+        Ok(response)
+    }
+    .instrument(span)
+    .await
+}
+
+/// Turns every failure, a panic too, into the answer that the contract has for it.
+pub(crate) async fn answer<E: Endpoint<Output = Response>>(
+    inner: Arc<E>,
+    request: Request,
+) -> poem::Result<Response> {
+    let path = request.uri().path().to_owned();
+    match AssertUnwindSafe(inner.call(request)).catch_unwind().await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) => {
+            let operation = error.data::<OperationId>().copied();
+            let mut response = match error.is_from_response() {
+                true => error.into_response(),
+                false => ApiError::from(error).render(&path),
+            };
+            if let Some(operation) = operation {
+                response.set_data(operation);
+            }
+            Ok(response)
+        }
+        // The panic hook has logged where.
+        Err(_) => Ok(ApiError::unexpected().render(&path)),
+    }
+}
+
+/// Answers HEAD as GET, without the body.
+pub(crate) async fn head<E: Endpoint<Output = Response>>(
+    inner: Arc<E>,
+    mut request: Request,
+) -> poem::Result<Response> {
+    if request.method() != Method::HEAD {
+        return inner.call(request).await;
+    }
+    request.set_method(Method::GET);
+    let mut response = inner.call(request).await?;
+    response.set_body(());
+    Ok(response)
+}
+
+/// Headers that keep browsers from guessing, framing and caching, unless the handler has set its own.
+pub(crate) async fn protect<E: Endpoint<Output = Response>>(
+    inner: Arc<E>,
+    request: Request,
+) -> poem::Result<Response> {
+    let mut response = inner.get_response(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    Ok(response)
+}

@@ -1,0 +1,412 @@
+//! What can go wrong, in the words of the contract, and how each part of the house says it.
+//! The status is chosen here and nowhere else; causes go to the log, never into an answer.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+
+use pipeline::failure::Failure;
+use pipeline::parameters::Invalid;
+use poem::error::{MethodNotAllowedError, NotFoundError, ParseMultipartError, ReadBodyError, ResponseError};
+use poem::http::{HeaderName, HeaderValue, StatusCode, header};
+use poem::{IntoResponse, Response};
+use poem_openapi::ApiResponse;
+use poem_openapi::error::{AuthorizationError, ContentTypeError, ParseParamError, ParsePathError};
+use poem_openapi::registry::{MetaResponses, Registry};
+use serde_json::json;
+use storage::error::{Conflict, Error as StorageError};
+
+pub(crate) type Result<T> = std::result::Result<T, ApiError>;
+
+/// The codes of the contract; each has one status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    ValidationError,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    MethodNotAllowed,
+    Conflict,
+    ModelUnavailable,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    RangeNotSatisfiable,
+    InternalError,
+    ServiceUnavailable,
+    InsufficientStorage,
+}
+
+impl Code {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::ValidationError => "validation_error",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Conflict => "conflict",
+            Self::ModelUnavailable => "model_unavailable",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::RangeNotSatisfiable => "range_not_satisfiable",
+            Self::InternalError => "internal_error",
+            Self::ServiceUnavailable => "service_unavailable",
+            Self::InsufficientStorage => "insufficient_storage",
+        }
+    }
+
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::ValidationError => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict | Self::ModelUnavailable => StatusCode::CONFLICT,
+            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::InsufficientStorage => StatusCode::INSUFFICIENT_STORAGE,
+        }
+    }
+}
+
+/// A refusal. Holds nothing that its reader may not see.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct ApiError {
+    code: Code,
+    message: Cow<'static, str>,
+    /// The sentence that `[voice-project]` clients read.
+    detail: Cow<'static, str>,
+    invalid: Option<Invalid>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl ApiError {
+    pub(crate) fn invalid(field: impl Into<String>, issue: impl Into<String>) -> Self {
+        let invalid = Some(Invalid::new(field, issue));
+        Self {
+            detail: "Bad Request".into(),
+            invalid,
+            ..Self::new(Code::ValidationError, "Invalid request parameters")
+        }
+    }
+
+    /// No credentials came with the request.
+    pub(crate) fn unauthenticated() -> Self {
+        Self::unauthorized("Authentication credentials were not provided.")
+    }
+
+    /// The token or signature that came is none of ours, has run out or was revoked.
+    pub(crate) fn invalid_token() -> Self {
+        Self::unauthorized("Invalid token.")
+    }
+
+    /// One answer for an unknown address and a wrong password, so that neither can be told from the other.
+    pub(crate) fn wrong_credentials() -> Self {
+        Self::new(Code::Unauthorized, "Invalid email or password").with_challenge()
+    }
+
+    pub(crate) fn forbidden(message: &'static str) -> Self {
+        let detail = "You do not have permission to perform this action.".into();
+        Self { detail, ..Self::new(Code::Forbidden, message) }
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self { detail: "Not found.".into(), ..Self::new(Code::NotFound, "Resource not found") }
+    }
+
+    /// What the body names does not exist, or is another's.
+    pub(crate) fn missing(field: impl Into<String>) -> Self {
+        let invalid = Some(Invalid::new(field, "names nothing that exists"));
+        Self { invalid, ..Self::not_found() }
+    }
+
+    /// `allow` is the value of the header that must come with it.
+    pub(crate) fn method_not_allowed(allow: Option<HeaderValue>) -> Self {
+        let error = Self::new(Code::MethodNotAllowed, "Method not allowed");
+        allow.into_iter().fold(error, |error, allow| error.with_header(header::ALLOW, allow))
+    }
+
+    pub(crate) fn conflict(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::Conflict, message)
+    }
+
+    pub(crate) fn too_large(limit: u64) -> Self {
+        Self::new(Code::PayloadTooLarge, format!("The limit is {limit} bytes"))
+    }
+
+    pub(crate) fn unsupported(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::UnsupportedMediaType, message)
+    }
+
+    /// None of the bytes asked for are in a body of `size` bytes.
+    pub(crate) fn range_not_satisfiable(size: u64) -> Self {
+        let error = Self::new(Code::RangeNotSatisfiable, format!("The file has {size} bytes"));
+        error.with_header(header::CONTENT_RANGE, number_header(format!("bytes */{size}")))
+    }
+
+    pub(crate) fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::ServiceUnavailable, message)
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+    }
+
+    pub(crate) fn insufficient_storage(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::InsufficientStorage, message)
+    }
+
+    /// Logs the cause, here and once, and hides it.
+    pub(crate) fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let cause = cause.into();
+        tracing::error!(error = %chain(cause.as_ref()), "a request failed on our side");
+        Self::unexpected()
+    }
+
+    /// Something failed on our side, and the log has it already.
+    pub(crate) fn unexpected() -> Self {
+        Self::new(Code::InternalError, "An unexpected error occurred")
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    /// The answer, in the dialect of `path`.
+    pub(crate) fn render(&self, path: &str) -> Response {
+        let body = match Dialect::of(path) {
+            Dialect::Coded => self.coded(),
+            Dialect::Detail => self.detailed(),
+        };
+        let mut response = poem::web::Json(body).with_status(self.status()).into_response();
+        response.headers_mut().extend(self.headers.iter().cloned());
+        response
+    }
+
+    fn coded(&self) -> serde_json::Value {
+        let mut body = json!({"error": self.code.as_str(), "message": self.message, "detail": self.detail});
+        if let Some(Invalid { field, issue }) = &self.invalid {
+            body["details"] = json!({"field": field, "issue": issue});
+        }
+        body
+    }
+
+    fn detailed(&self) -> serde_json::Value {
+        match &self.invalid {
+            Some(Invalid { field, issue }) => json!({field: [issue]}),
+            None => json!({"detail": self.detail}),
+        }
+    }
+
+    fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        let message = message.into();
+        Self { code, detail: message.clone(), message, invalid: None, headers: vec![] }
+    }
+
+    fn unauthorized(detail: &'static str) -> Self {
+        let error = Self::new(Code::Unauthorized, "Invalid or expired token").with_challenge();
+        Self { detail: detail.into(), ..error }
+    }
+
+    fn with_challenge(self) -> Self {
+        self.with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+}
+
+/// How the paths of each document say an error.
+enum Dialect {
+    /// `{"error", "message", "details"?, "detail"}`
+    Coded,
+    /// `{"detail"}`, or the fields
+    Detail,
+}
+
+impl Dialect {
+    fn of(path: &str) -> Self {
+        if path == "/api/v1" || path.starts_with("/api/v1/") { Self::Coded } else { Self::Detail }
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status(&self) -> StatusCode {
+        self.code.status()
+    }
+}
+
+/// Which operation answers which of them, the document says: see [`crate::document`].
+impl ApiResponse for ApiError {
+    fn meta() -> MetaResponses {
+        MetaResponses { responses: vec![] }
+    }
+
+    fn register(_: &mut Registry) {}
+}
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        Self::invalid(invalid.field, invalid.issue)
+    }
+}
+
+impl From<StorageError> for ApiError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::NotFound => Self::not_found(),
+            StorageError::Conflict(conflict) => Self::conflict(sentence(&conflict)),
+            StorageError::Input { field, issue } => Self::invalid(field, issue),
+            StorageError::MissingInput { field } => Self::missing(field),
+            StorageError::QuotaExceeded { quota, used } => Self::insufficient_storage(format!(
+                "Your files take {used} of {quota} bytes. Delete some, or ask for a larger quota."
+            )),
+            StorageError::Full => Self::insufficient_storage("The server has no room left for files."),
+            StorageError::Internal(cause) => Self::internal(cause),
+        }
+    }
+}
+
+/// What the engines or the probe said about a request that they could not serve.
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        match failure.code.as_str() {
+            "model_unavailable" => Self::new(Code::ModelUnavailable, failure.message),
+            "not_found" => Self::not_found(),
+            code if failure.retryable => {
+                tracing::warn!(code, "an engine or the probe failed for a request: {}", failure.message);
+                Self::unavailable("The server cannot do this now. Try again shortly.")
+            }
+            _ => Self { detail: "Bad Request".into(), ..Self::new(Code::ValidationError, failure.message) },
+        }
+    }
+}
+
+/// Everything that poem and its extractors refuse by themselves.
+impl From<poem::Error> for ApiError {
+    fn from(error: poem::Error) -> Self {
+        if let Some(ours) = error.downcast_ref::<Self>() {
+            return ours.clone();
+        }
+        if error.is::<ParsePathError>()
+            || error.is::<poem::error::ParsePathError>()
+            || error.is::<NotFoundError>()
+        {
+            return Self::not_found();
+        }
+        if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
+            return Self::invalid(*name, parameter_issue(reason));
+        }
+        if error.is::<AuthorizationError>() {
+            return Self::unauthenticated();
+        }
+        if error.is::<MethodNotAllowedError>() {
+            return Self::method_not_allowed(None);
+        }
+        if error.is::<ContentTypeError>() {
+            return Self::unsupported("This Content-Type is not accepted here");
+        }
+        if error.is::<ParseMultipartError>() {
+            return Self::invalid("body", "is not well-formed multipart/form-data");
+        }
+        if error.is::<ReadBodyError>() {
+            return Self::invalid("body", "could not be read to its end");
+        }
+        match error.status() {
+            StatusCode::NOT_FOUND => Self::not_found(),
+            status if status.is_client_error() => Self::invalid("request", "could not be understood"),
+            _ => Self::internal(error.to_string()),
+        }
+    }
+}
+
+fn sentence(conflict: &Conflict) -> &'static str {
+    match conflict {
+        Conflict::EmailTaken => "An account with this email exists already",
+        Conflict::FileInUse => "A job that is not finished needs this file",
+        Conflict::JobFinished => "The job is finished already",
+        Conflict::JobNotFailed => "Only a failed job can be retried",
+        Conflict::IdempotencyKeyReused => "This Idempotency-Key was used with another request",
+        Conflict::VoiceTooLong => {
+            "The voice is longer than the picture. Send extend: \"freeze\" to hold the last frame."
+        }
+        Conflict::UploadIncomplete => "Parts of the upload are missing",
+        Conflict::ChecksumMismatch => "The bytes received do not have the sha256 that was announced",
+    }
+}
+
+/// poem-openapi speaks of its own types; its readers should not have to.
+fn parameter_issue(reason: &str) -> String {
+    if reason.contains("expects an input value") {
+        return "is required".to_owned();
+    }
+    if let Some(rule) = reason.strip_prefix("verification failed. ") {
+        return format!("must satisfy {rule}");
+    }
+    match reason.split_once("\": ") {
+        Some((prefix, rest)) if prefix.starts_with("failed to parse") => rest.to_owned(),
+        _ => reason.to_owned(),
+    }
+}
+
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text += &format!(": {error}");
+        source = error.source();
+    }
+    text
+}
+
+fn number_header(text: String) -> HeaderValue {
+    HeaderValue::from_str(&text).expect("digits are legal in a header. This is a bug.")
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::http::StatusCode;
+    use serde_json::{Value, json};
+
+    use storage::error::Error as StorageError;
+
+    use super::ApiError;
+
+    async fn rendered(error: ApiError, path: &str) -> Value {
+        error.render(path).into_body().into_json().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_dialect_follows_the_path() {
+        let error = ApiError::invalid("email", "Invalid email format");
+        assert_eq!(
+            rendered(error.clone(), "/api/v1/auth/register").await,
+            json!({
+                "error": "validation_error",
+                "message": "Invalid request parameters",
+                "details": {"field": "email", "issue": "Invalid email format"},
+                "detail": "Bad Request",
+            })
+        );
+        assert_eq!(rendered(error, "/token").await, json!({"email": ["Invalid email format"]}));
+        assert_eq!(rendered(ApiError::not_found(), "/nowhere").await, json!({"detail": "Not found."}));
+        assert_eq!(
+            rendered(ApiError::not_found(), "/api/v1/files/1").await,
+            json!({"error": "not_found", "message": "Resource not found", "detail": "Not found."})
+        );
+    }
+
+    #[tokio::test]
+    async fn causes_stay_inside() {
+        let cause = Box::<dyn std::error::Error + Send + Sync>::from(
+            "UNIQUE constraint failed: users.email at /srv/db",
+        );
+        let error = ApiError::from(StorageError::Internal(cause));
+        assert_eq!(error.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = rendered(error, "/api/v1/x").await.to_string();
+        assert!(!body.contains("users") && !body.contains("/srv"), "{body}");
+    }
+}

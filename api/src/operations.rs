@@ -1,0 +1,103 @@
+//! For those who run the server: is it up, can it work, what does it do.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use poem_openapi::payload::{Json, PlainText};
+use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+
+use crate::app::App;
+use crate::error::Result;
+use crate::tags::Tag;
+
+pub(crate) struct OperationsApi {
+    pub(crate) app: Arc<App>,
+}
+
+#[derive(Object)]
+struct Health {
+    status: Condition,
+    timestamp: DateTime<Utc>,
+}
+
+#[derive(Object)]
+struct Readiness {
+    database: Condition,
+    storage: Condition,
+    cache: Condition,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "lowercase")]
+enum Condition {
+    Ok,
+    Unavailable,
+}
+
+#[derive(ApiResponse)]
+enum ReadinessResponse {
+    /// Ready
+    #[oai(status = 200)]
+    Ready(Json<Readiness>),
+    /// Something that is needed does not answer
+    #[oai(status = 503)]
+    Unready(Json<Readiness>),
+}
+
+#[OpenApi(tag = "Tag::Operations")]
+impl OperationsApi {
+    /// Is the process up
+    #[oai(path = "/health", method = "get", operation_id = "get_health")]
+    async fn health(&self) -> Json<Health> {
+        Json(Health { status: Condition::Ok, timestamp: Utc::now() })
+    }
+
+    /// Can the process work
+    #[oai(path = "/readiness", method = "get", operation_id = "get_readiness")]
+    async fn readiness(&self) -> ReadinessResponse {
+        let storage = &self.app.services.storage;
+        let readiness = Readiness {
+            database: condition("database", storage.ping().await),
+            storage: condition("storage", storage.objects.free_bytes().await),
+            // In one process there is nothing to reach.
+            cache: Condition::Ok,
+        };
+        let Readiness { database, storage, cache } = &readiness;
+        let ready = [database, storage, cache].into_iter().all(|condition| *condition == Condition::Ok);
+        match ready && !self.app.services.shutdown.is_cancelled() {
+            true => ReadinessResponse::Ready(Json(readiness)),
+            false => ReadinessResponse::Unready(Json(readiness)),
+        }
+    }
+
+    /// Metrics as Prometheus text
+    #[oai(path = "/metrics", method = "get", operation_id = "get_metrics")]
+    async fn metrics(&self) -> Result<PlainText<String>> {
+        let mut text = (self.app.services.metrics)();
+        let counts = self.app.services.storage.jobs.counts().await?;
+        text += "# HELP voxmill_jobs Jobs by kind and state\n# TYPE voxmill_jobs gauge\n";
+        for count in &counts {
+            let (kind, state) = (count.kind.as_str(), count.state.as_str());
+            let _ = writeln!(text, "voxmill_jobs{{kind=\"{kind}\",state=\"{state}\"}} {}", count.count);
+        }
+        text += "# HELP voxmill_jobs_oldest_seconds Age of the oldest job by kind and state\n";
+        text += "# TYPE voxmill_jobs_oldest_seconds gauge\n";
+        for count in &counts {
+            let (kind, state) = (count.kind.as_str(), count.state.as_str());
+            let age = count.oldest_seconds;
+            let _ = writeln!(text, "voxmill_jobs_oldest_seconds{{kind=\"{kind}\",state=\"{state}\"}} {age}");
+        }
+        Ok(PlainText(text))
+    }
+}
+
+fn condition<T>(name: &str, answer: storage::error::Result<T>) -> Condition {
+    match answer {
+        Ok(_) => Condition::Ok,
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "{name} does not answer");
+            Condition::Unavailable
+        }
+    }
+}

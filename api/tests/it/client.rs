@@ -1,0 +1,189 @@
+//! A server of its own for each test, and the client that speaks to it. Every answer is compared with the document:
+//! a status that an operation does not announce fails the test.
+
+use std::sync::{Arc, LazyLock};
+
+use api::{ApiConfig, Services};
+use poem::endpoint::BoxEndpoint;
+use poem::http::{HeaderMap, Method, StatusCode};
+use poem::{Body, Endpoint, EndpointExt, Request, RequestBuilder, Response};
+use poem_openapi::OperationId;
+use serde_json::{Value, json};
+use storage::{Storage, StorageConfig};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::doubles::{MagicProbe, TalkativeSpeech};
+
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(&api::openapi()).unwrap());
+
+pub(crate) const TOKEN_SECRET: &[u8] = b"a token secret of thirty-two byte";
+pub(crate) const QUOTA: u64 = 100_000;
+pub(crate) const MAX_UPLOAD: u64 = 60_000;
+pub(crate) const PUBLIC_URL: &str = "https://voxmill.example";
+
+pub(crate) struct TestApp {
+    routes: BoxEndpoint<'static>,
+    pub(crate) storage: Storage,
+    pub(crate) shutdown: CancellationToken,
+    _directory: TempDir,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    body: Option<Body>,
+}
+
+impl TestApp {
+    pub(crate) async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database_url = format!("sqlite://{}/test.db?mode=rwc", directory.path().display());
+        migrations::up(&database_url).await.unwrap();
+        let config = StorageConfig {
+            database_url,
+            data_directory: directory.path().to_owned(),
+            default_quota_bytes: QUOTA,
+            retention: None,
+        };
+        let storage = Storage::open(&config).await.unwrap();
+        let shutdown = CancellationToken::new();
+        let services = Services {
+            storage: storage.clone(),
+            probe: Arc::new(MagicProbe),
+            speech: Arc::new(TalkativeSpeech),
+            metrics: Arc::new(|| "voxmill_up 1\n".to_owned()),
+            config: ApiConfig {
+                public_url: Some(PUBLIC_URL.to_owned()),
+                cors_origins: vec!["https://app.example".to_owned()],
+                token_secret: TOKEN_SECRET.to_vec(),
+                url_secret: b"a url secret of thirty-two bytes".to_vec(),
+                max_upload_bytes: MAX_UPLOAD,
+            },
+            shutdown: shutdown.clone(),
+        };
+        Self { routes: api::routes(services).boxed(), storage, shutdown, _directory: directory }
+    }
+
+    /// An app and the access token of a user.
+    pub(crate) async fn with_user() -> (Self, String) {
+        let app = Self::new().await;
+        let token = app.user("ann@example.com").await;
+        (app, token)
+    }
+
+    /// Registers and logs in; the access token.
+    pub(crate) async fn user(&self, email: &str) -> String {
+        let body = json!({"fullName": "Ann Example", "email": email, "password": "password123"});
+        self.post("/api/v1/auth/register", "", &body).await.expect(201);
+        let body = json!({"email": email, "password": "password123"});
+        let pair = self.post("/api/v1/auth/login", "", &body).await.expect(200).json().await;
+        pair["access_token"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
+        self.send(request(Method::GET, path, token).finish()).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str, token: &str) -> Answer {
+        self.send(request(Method::DELETE, path, token).finish()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, token: &str, body: &Value) -> Answer {
+        self.post_bytes(path, token, body.to_string()).await
+    }
+
+    pub(crate) async fn post_bytes(&self, path: &str, token: &str, body: impl Into<Body>) -> Answer {
+        let request = request(Method::POST, path, token).content_type("application/json");
+        self.send(request.body(body)).await
+    }
+
+    /// Uploads a form of these parts, each a head and a body.
+    pub(crate) async fn upload(&self, token: &str, parts: &[(&str, &[u8])]) -> Answer {
+        let request = request(Method::POST, "/api/v1/files/upload", token);
+        self.send(request.content_type("multipart/form-data; boundary=XX").body(form(parts))).await
+    }
+
+    /// Uploads one file; its object.
+    pub(crate) async fn file(&self, token: &str, name: &str, bytes: &[u8]) -> Value {
+        let head = format!("name=\"file\"; filename=\"{name}\"");
+        self.upload(token, &[(&head, bytes)]).await.expect(201).json().await
+    }
+
+    pub(crate) async fn send(&self, request: Request) -> Answer {
+        let response = self.routes.get_response(request).await;
+        check_documented(&response);
+        assert!(response.header("x-request-id").is_some());
+        let (parts, body) = response.into_parts();
+        Answer { status: parts.status, headers: parts.headers, body: Some(body) }
+    }
+}
+
+pub(crate) fn request(method: Method, path: &str, token: &str) -> RequestBuilder {
+    let path = path.strip_prefix(PUBLIC_URL).unwrap_or(path);
+    let request = Request::builder().method(method).uri_str(path);
+    if token.is_empty() { request } else { request.header("authorization", format!("Bearer {token}")) }
+}
+
+pub(crate) fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut form = vec![];
+    for (head, body) in parts {
+        form.extend(format!("--XX\r\nContent-Disposition: form-data; {head}\r\n\r\n").bytes());
+        form.extend_from_slice(body);
+        form.extend(b"\r\n");
+    }
+    form.extend(b"--XX--\r\n");
+    form
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status);
+        self
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) async fn json(self) -> Value {
+        serde_json::from_slice(&self.bytes().await).unwrap()
+    }
+
+    pub(crate) async fn bytes(mut self) -> Vec<u8> {
+        self.body.take().unwrap().into_vec().await.unwrap()
+    }
+
+    pub(crate) fn into_body(mut self) -> Body {
+        self.body.take().unwrap()
+    }
+
+    /// Checks the status and the code of an error; its body.
+    pub(crate) async fn error(self, status: u16, code: &str) -> Value {
+        let found = self.status.as_u16();
+        let body = self.json().await;
+        assert_eq!((found, body["error"].as_str()), (status, Some(code)), "{body}");
+        assert!(body["message"].is_string() && body["detail"].is_string(), "{body}");
+        body
+    }
+
+    /// Checks that the body's field is named as the one at fault; the issue.
+    pub(crate) async fn invalid(self, field: &str) -> String {
+        let body = self.error(400, "validation_error").await;
+        assert_eq!(body["details"]["field"], field, "{body}");
+        body["details"]["issue"].as_str().unwrap().to_owned()
+    }
+}
+
+fn check_documented(response: &Response) {
+    let status = response.status();
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        return;
+    }
+    let Some(OperationId(id)) = response.data::<OperationId>().copied() else { return };
+    let operations =
+        DOCUMENT["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let operation = operations.into_iter().find(|operation| operation["operationId"] == id).unwrap();
+    assert!(operation["responses"].get(status.as_str()).is_some(), "{id} does not announce {status}");
+}
