@@ -2,8 +2,8 @@
 
 use crate::EngineError;
 
-/// No piece is longer, in characters.
-pub const LONGEST_SENTENCE: usize = 300;
+/// No piece is longer, in characters: about 15 s of speech, so that whoever cancels need not wait long.
+pub const LONGEST_SENTENCE: usize = 220;
 
 /// The sentences of `text` in order, none without a letter or digit, none longer than [`LONGEST_SENTENCE`].
 /// Text without anything to speak is an [`EngineError::Input`].
