@@ -45,11 +45,22 @@ pub struct Entry {
     /// Of a transcriber: into English from other languages.
     #[serde(default = "yes")]
     pub translates: bool,
+    /// Of a synthesizer: whose voice it is.
+    pub voice: Option<VoiceFacts>,
     /// Part of what a fresh installation pulls.
     #[serde(default)]
     pub default: bool,
     pub licence: String,
     sources: Vec<Source>,
+}
+
+/// What people choose a voice by.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoiceFacts {
+    pub name: String,
+    /// `male`, `female` or `neutral`.
+    pub gender: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -180,7 +180,9 @@ impl SpeechCurve {
         spans
     }
 
-    /// The longest stretch of voice between `from` and `to`, short breaks included; none if there is no voice.
+    /// Where between `from` and `to` the word is that was said to be there; none if there is no voice. A boundary between
+    /// words often lies in the wrong place of a pause, so the interval may hold a tail of the word before or a beginning
+    /// of the next: of the stretches of voice the last counts, unless it is short beside another.
     pub(crate) fn voiced_within(&self, from: f64, to: f64) -> Option<SpeechSpan> {
         let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
         for frame in self.frames(from, to).filter(|frame| SPEECH_ENDS <= self.probabilities[*frame]) {
@@ -189,10 +191,11 @@ impl SpeechCurve {
                 _ => runs.push(frame..frame + 1),
             }
         }
-        let longest = runs.into_iter().max_by_key(ExactSizeIterator::len)?;
+        let longest = runs.iter().map(ExactSizeIterator::len).max()?;
+        let word = runs.into_iter().rfind(|run| longest <= 2 * run.len())?;
         Some(SpeechSpan {
-            start: from.max(longest.start as f64 * FRAME_SECONDS),
-            end: to.min(longest.end as f64 * FRAME_SECONDS),
+            start: from.max(word.start as f64 * FRAME_SECONDS),
+            end: to.min(word.end as f64 * FRAME_SECONDS),
         })
     }
 

@@ -11,7 +11,7 @@ mod words;
 use std::path::Path;
 
 use anyhow::Context;
-use whisper_rs::{WhisperContext, WhisperState};
+use whisper_rs::WhisperContext;
 
 use crate::audio::SampleReader;
 use crate::vad::{SAMPLE_RATE, SpeechCurve, Vad};
@@ -48,36 +48,6 @@ impl Whisper {
         let prompt = options.prompt.as_deref().map(str::trim).filter(|prompt| !prompt.is_empty());
         Ok(Request { language, translate: options.translate, prompt })
     }
-
-    /// The likeliest language of the first windows; one window is enough if the model is sure.
-    fn detect_language(
-        &self,
-        recording: &mut Recording<'_>,
-        windows: &[Window],
-    ) -> Result<&'static str, EngineError> {
-        const WINDOWS: usize = 3;
-        const SURE: f32 = 0.5;
-        // Of its own, for a state that has decoded hears only as much as it was told to then.
-        let mut state = self.state()?;
-        let mut sums = vec![0.0; whisper_rs::get_lang_max_id() as usize + 1];
-        let mut best = 0;
-        for window in windows.iter().take(WINDOWS) {
-            let samples = recording.samples(window)?;
-            state.pcm_to_mel(&samples, self.threads).context("hearing for the language")?;
-            let (_, probabilities) = state.lang_detect(0, self.threads).context("detecting the language")?;
-            sums.iter_mut().zip(&probabilities).for_each(|(sum, probability)| *sum += probability);
-            best = (0..sums.len()).max_by(|a, b| f32::total_cmp(&sums[*a], &sums[*b])).unwrap_or(0);
-            if SURE <= probabilities[best] {
-                break;
-            }
-        }
-        Ok(whisper_rs::get_lang_str(best as i32).unwrap_or(ENGLISH))
-    }
-
-    /// Of the decoder; a fresh one a call, so that no result depends on the calls before.
-    fn state(&self) -> Result<WhisperState, EngineError> {
-        Ok(self.context.create_state().context("making room for Whisper's decoder")?)
-    }
 }
 
 impl Transcriber for Whisper {
@@ -87,26 +57,52 @@ impl Transcriber for Whisper {
         options: &TranscribeOptions,
         observer: &mut dyn Observer,
     ) -> Result<Transcription, EngineError> {
-        let mut request = self.request(options)?;
+        let request = self.request(options)?;
         let curve = self.vad.curve(audio, &mut Share { observer, from: 0.0, to: LISTENING_SHARE })?;
         let windows = windows::plan(&curve);
+        if windows.is_empty() {
+            observer.progress(1.0);
+            let language = request.language.unwrap_or(ENGLISH).to_owned();
+            return Ok(Transcription { language, segments: Vec::new() });
+        }
         let mut recording = Recording { audio };
-        let language = match request.language {
+        let wished = request.language;
+        // A fresh one a call, so that no result depends on the calls before.
+        let state = self.context.create_state().context("making room for Whisper's decoder")?;
+        let mut decoder = Decoder::new(&self.context, state, request, self.threads)?;
+        let language = match wished {
             Some(language) => language,
-            None if windows.is_empty() => ENGLISH,
-            None => self.detect_language(&mut recording, &windows)?,
+            None => detect_language(&mut decoder, &mut recording, &windows)?,
         };
-        request.language = Some(language);
-        let segments = if windows.is_empty() {
-            Vec::new()
-        } else {
-            let decoder = Decoder::new(&self.context, self.state()?, request, self.threads)?;
-            let observer = &mut Share { observer, from: LISTENING_SHARE, to: 1.0 };
-            transcribe_windows(decoder, Material { recording, windows: &windows, curve: &curve }, observer)?
-        };
+        decoder.set_language(language);
+        let observer = &mut Share { observer, from: LISTENING_SHARE, to: 1.0 };
+        let segments =
+            transcribe_windows(decoder, Material { recording, windows: &windows, curve: &curve }, observer)?;
         observer.progress(1.0);
         Ok(Transcription { language: language.to_owned(), segments: finish(segments, options) })
     }
+}
+
+/// The likeliest language of the first windows; one window is enough if the model is sure.
+fn detect_language(
+    decoder: &mut Decoder<'_>,
+    recording: &mut Recording<'_>,
+    windows: &[Window],
+) -> Result<&'static str, EngineError> {
+    const WINDOWS: usize = 3;
+    const SURE: f32 = 0.5;
+    let mut sums = vec![0.0; whisper_rs::get_lang_max_id() as usize + 1];
+    let mut best = 0;
+    for window in windows.iter().take(WINDOWS) {
+        let samples = recording.samples(window)?;
+        let probabilities = decoder.hear_language(&samples, window)?;
+        sums.iter_mut().zip(&probabilities).for_each(|(sum, probability)| *sum += probability);
+        best = (0..sums.len()).max_by(|a, b| f32::total_cmp(&sums[*a], &sums[*b])).unwrap_or(0);
+        if SURE <= probabilities[best] {
+            break;
+        }
+    }
+    Ok(whisper_rs::get_lang_str(best as i32).unwrap_or(ENGLISH))
 }
 
 struct Material<'a, 'b> {

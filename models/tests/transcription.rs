@@ -3,8 +3,11 @@
 mod common;
 mod english;
 
-use models::audio::{SampleReader, WavReader};
-use models::{Observer, TranscribeOptions, Transcriber, Transcription, Unwatched};
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use models::audio::{Audio, SampleReader, WavReader};
+use models::{EngineError, Observer, TranscribeOptions, Transcriber, Transcription, Unwatched};
 
 #[test]
 fn a_speech_is_transcribed_with_times() {
@@ -46,7 +49,7 @@ fn check_error_rate(model: &str, bound: usize) {
     let references = std::fs::read_to_string(folder.join("references.tsv")).unwrap();
     let mut whisper = common::whisper(model);
     let (mut errors, mut words) = (0, 0);
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     for (name, reference) in references.lines().filter_map(|line| line.split_once('\t')) {
         let files = ["flac", "wav"].map(|extension| folder.join(name).with_extension(extension));
         let mut audio = common::decode(files.iter().find(|file| file.is_file()).unwrap());
@@ -59,6 +62,74 @@ fn check_error_rate(model: &str, bound: usize) {
     }
     eprintln!("{model}: {errors} errors in {words} words, {:.1} s", begun.elapsed().as_secs_f32());
     assert!(0 < words && errors <= bound, "{model}: {errors} errors in {words} words");
+}
+
+#[test]
+fn silence_and_noise_make_no_words() {
+    let mut whisper = common::whisper("whisper-base");
+    let mut random = 1_u32;
+    let mut noise = || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (random >> 8) as f32 / (1 << 24) as f32 - 0.5
+    };
+    let silence = vec![0.0; 60 * 16000];
+    let hiss: Vec<f32> = silence.iter().map(|_| 0.2 * noise()).collect();
+    let hum = (0..silence.len()).map(|i| 0.3 * (i as f32 * 50.0 / 16000.0 * std::f32::consts::TAU).sin());
+    let hum: Vec<f32> = hum.map(|sample| sample + 0.02 * noise()).collect();
+    for samples in [silence, hiss, hum] {
+        let mut audio = Audio { sample_rate: 16000, samples };
+        let result = whisper.transcribe(&mut audio, &TranscribeOptions::default(), &mut Unwatched).unwrap();
+        assert!(result.segments.is_empty(), "{:?}", result.segments);
+    }
+}
+
+#[test]
+fn a_long_recording_is_read_by_windows_and_keeps_its_times() {
+    const PERIOD: f64 = 15.0;
+    let Some(folder) = common::recordings() else { return };
+    let mut once = Audio::read_wav(&folder.join("jfk.wav")).unwrap();
+    once.samples.resize((PERIOD * 16000.0) as usize, 0.0);
+    let audio = Audio { sample_rate: 16000, samples: once.samples.repeat(4) };
+    let duration = audio.duration();
+    let mut reader = Measured { audio, longest_read: 0 };
+    let options = TranscribeOptions { word_timestamps: true, ..TranscribeOptions::default() };
+    let result =
+        common::whisper("whisper-tiny.en").transcribe(&mut reader, &options, &mut Unwatched).unwrap();
+    assert!(reader.longest_read <= 30 * 16000);
+    check_times(&result, duration);
+    let words = result.segments.iter().flat_map(|segment| &segment.words);
+    let fellows: Vec<f64> = words.filter(|word| word.text == "fellow").map(|word| word.start).collect();
+    assert_eq!(fellows.len(), 4);
+    for (index, start) in fellows.iter().enumerate() {
+        assert!((start - fellows[0] - index as f64 * PERIOD).abs() < 0.2, "{fellows:?}");
+    }
+}
+
+#[test]
+fn a_cancelled_call_ends_soon() {
+    let Some(folder) = common::recordings() else { return };
+    let once = Audio::read_wav(&folder.join("jfk.wav")).unwrap();
+    let mut audio = Audio { sample_rate: 16000, samples: once.samples.repeat(30) };
+    let mut observer = Impatient { progress: 0.0, cancelled_at: Cell::new(None) };
+    let options = TranscribeOptions::default();
+    let result = common::whisper("whisper-tiny.en").transcribe(&mut audio, &options, &mut observer);
+    assert!(matches!(result, Err(EngineError::Cancelled)));
+    let took = observer.cancelled_at.get().unwrap().elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn what_a_model_cannot_do_is_told() {
+    let mut whisper = common::whisper("whisper-tiny.en");
+    let mut audio = Audio { sample_rate: 16000, samples: vec![0.0; 16000] };
+    for options in [
+        TranscribeOptions { language: Some("de".to_owned()), ..TranscribeOptions::default() },
+        TranscribeOptions { language: Some("klingon".to_owned()), ..TranscribeOptions::default() },
+        TranscribeOptions { translate: true, ..TranscribeOptions::default() },
+    ] {
+        let result = whisper.transcribe(&mut audio, &options, &mut Unwatched);
+        assert!(matches!(result, Err(EngineError::Input(_))), "{options:?}");
+    }
 }
 
 fn text(result: &Transcription) -> String {
@@ -87,6 +158,44 @@ fn check_times(result: &Transcription, duration: f64) {
             assert!(!word.text.is_empty() && (0.0..=1.0).contains(&word.confidence));
             last_word = word.end;
         }
+    }
+}
+
+/// Remembers how much was asked for at once.
+struct Measured {
+    audio: Audio,
+    longest_read: usize,
+}
+
+impl SampleReader for Measured {
+    fn sample_rate(&self) -> u32 {
+        self.audio.sample_rate
+    }
+    fn len(&self) -> u64 {
+        SampleReader::len(&self.audio)
+    }
+    fn read(&mut self, start: u64, buffer: &mut [f32]) -> std::io::Result<usize> {
+        self.longest_read = self.longest_read.max(buffer.len());
+        self.audio.read(start, buffer)
+    }
+}
+
+/// Wants no more once Whisper is at work.
+struct Impatient {
+    progress: f32,
+    cancelled_at: Cell<Option<Instant>>,
+}
+
+impl Observer for Impatient {
+    fn progress(&mut self, fraction: f32) {
+        self.progress = fraction;
+    }
+    fn cancelled(&self) -> bool {
+        let cancelled = 0.06 < self.progress;
+        if cancelled && self.cancelled_at.get().is_none() {
+            self.cancelled_at.set(Some(Instant::now()));
+        }
+        cancelled
     }
 }
 

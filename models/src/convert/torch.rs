@@ -69,15 +69,15 @@ enum Value {
     None,
     Integer(i64),
     Text(String),
-    List(Vec<Value>),
-    Dictionary(Vec<(Value, Value)>),
+    List(Vec<Self>),
+    Dictionary(Vec<(Self, Self)>),
     /// A function or class by its name.
     Global(String),
     /// A storage: `("storage", type, key, device, elements, …)`.
-    Persistent(Box<Value>),
+    Persistent(Box<Self>),
     Call {
         function: String,
-        arguments: Vec<Value>,
+        arguments: Vec<Self>,
     },
     Mark,
 }

@@ -20,7 +20,7 @@ pub(super) const PADDING: f64 = 0.4;
 
 /// What is the same for all windows of a call.
 pub(super) struct Request<'a> {
-    /// As Whisper names it; must be known before decoding.
+    /// As Whisper names it; none until it is known, which must be before decoding.
     pub(super) language: Option<&'static str>,
     pub(super) translate: bool,
     pub(super) prompt: Option<&'a str>,
@@ -82,6 +82,27 @@ impl<'a> Decoder<'a> {
         Ok(Self { context, state, request, prompt, threads })
     }
 
+    /// How likely the sound of `window` is in each of Whisper's languages, by their numbers.
+    pub(super) fn hear_language(
+        &mut self,
+        samples: &[f32],
+        window: &Window,
+    ) -> Result<Vec<f32>, EngineError> {
+        // whisper.cpp fits what it hears only in a decoding: this one is too short to decode anything.
+        let mut parameters = parameters(&self.request, &self.prompt, fitted_context(window.duration()));
+        parameters.set_n_threads(self.threads as c_int);
+        parameters.set_language(Some("en"));
+        parameters.set_duration_ms(100);
+        self.state.full(parameters, samples).context("preparing to detect the language")?;
+        let (_, probabilities) = self.state.lang_detect(0, self.threads).context("detecting the language")?;
+        Ok(probabilities)
+    }
+
+    /// What the following windows are spoken in.
+    pub(super) fn set_language(&mut self, language: &'static str) {
+        self.request.language = Some(language);
+    }
+
     /// What is said in `samples`, the sound of `window`.
     pub(super) fn decode(
         &mut self,
@@ -89,12 +110,13 @@ impl<'a> Decoder<'a> {
         window: &Window,
         observer: &mut dyn Observer,
     ) -> Result<Vec<Spoken>, EngineError> {
-        let fitted = if std::env::var("FULLCTX").is_ok() { 1500 } else { fitted_context(window.duration()) };
+        let full = self.context.model_n_audio_ctx();
+        let fitted = fitted_context(window.duration()).min(full);
         self.run(samples, fitted, observer)?;
         let spoken = self.spoken();
-        if fitted < self.context.model_n_audio_ctx() && spoken.iter().any(Spoken::loops) {
+        if fitted < full && spoken.iter().any(Spoken::loops) {
             // Hearing less than 30 seconds can trap Whisper in a loop that the full length does not.
-            self.run(samples, self.context.model_n_audio_ctx(), observer)?;
+            self.run(samples, full, observer)?;
             return Ok(self.spoken());
         }
         Ok(spoken)
@@ -107,23 +129,11 @@ impl<'a> Decoder<'a> {
         observer: &mut dyn Observer,
     ) -> Result<(), EngineError> {
         let mut watch = Watch { observer };
-        let mut parameters = FullParams::new(SamplingStrategy::BeamSearch { beam_size: 5, patience: -1.0 });
+        let mut parameters = parameters(&self.request, &self.prompt, audio_context);
         parameters.set_n_threads(self.threads as c_int);
-        parameters.set_language(self.request.language);
-        parameters.set_translate(self.request.translate);
-        parameters.set_tokens(&self.prompt);
-        // Windows are apart in time, and one that went wrong must not spoil the next.
-        parameters.set_no_context(true);
-        parameters.set_suppress_nst(true);
-        parameters.set_token_timestamps(true);
-        parameters.set_audio_ctx(audio_context);
         // What follows the last word is padding: without this bound Whisper would listen to it once more.
         let seconds = samples.len() as f64 / f64::from(crate::vad::SAMPLE_RATE);
         parameters.set_duration_ms(((seconds - PADDING).max(0.5) * 1000.0) as c_int);
-        parameters.set_print_special(false);
-        parameters.set_print_progress(false);
-        parameters.set_print_realtime(false);
-        parameters.set_print_timestamps(false);
         watch.install(&mut parameters);
         let result = self.state.full(parameters, samples);
         if watch.observer.cancelled() {
@@ -155,6 +165,27 @@ impl Spoken {
         let triples: std::collections::HashSet<_> = ends.windows(3).collect();
         SHORTEST < ends.len() && triples.len() * 2 < ends.len()
     }
+}
+
+fn parameters<'p>(
+    request: &Request<'_>,
+    prompt: &'p [c_int],
+    audio_context: c_int,
+) -> FullParams<'static, 'p> {
+    let mut parameters = FullParams::new(SamplingStrategy::BeamSearch { beam_size: 5, patience: -1.0 });
+    parameters.set_language(request.language);
+    parameters.set_translate(request.translate);
+    parameters.set_tokens(prompt);
+    parameters.set_audio_ctx(audio_context);
+    // Windows are apart in time, and one that went wrong must not spoil the next.
+    parameters.set_no_context(true);
+    parameters.set_suppress_nst(true);
+    parameters.set_token_timestamps(true);
+    parameters.set_print_special(false);
+    parameters.set_print_progress(false);
+    parameters.set_print_realtime(false);
+    parameters.set_print_timestamps(false);
+    parameters
 }
 
 /// Whisper counts 50 positions a second. It hears the padding that it expects: at least two seconds of silence behind the

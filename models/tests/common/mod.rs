@@ -1,4 +1,5 @@
 //! Models and recordings for the tests of the engines.
+#![expect(dead_code, reason = "each test program takes what it needs")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
