@@ -26,7 +26,7 @@ pub fn child_main() -> ExitCode {
 fn work() -> Result<Report, MediaError> {
     let assignment = receive()?;
     sandbox::enter(&assignment)?;
-    end_with_parent();
+    end_with_parent()?;
     ffmpeg_next::init().context("start the media library")?;
     ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Error);
     let job = Job::new(assignment);
@@ -56,12 +56,13 @@ fn receive() -> Result<Assignment, MediaError> {
 
 /// Ends this process when its standard input closes, which happens however the parent dies. (The kernel's own
 /// parent-death signal is tied to the parent's *thread*, and a runtime retires threads.)
-fn end_with_parent() {
-    thread::spawn(|| {
+fn end_with_parent() -> Result<(), MediaError> {
+    let watch = || {
         let mut rest = [0; 64];
         while matches!(std::io::stdin().lock().read(&mut rest), Ok(1..)) {}
         process::abort();
-    });
+    };
+    thread::Builder::new().spawn(watch).context("watch the parent").map(drop)
 }
 
 fn send(event: &Event) -> std::io::Result<()> {

@@ -1,7 +1,7 @@
 //! Encoders, and the choice of their settings.
 
 use ffmpeg_next::format::{Pixel, Sample};
-use ffmpeg_next::{Dictionary, Error, Frame, Packet, Rational, codec, color, encoder};
+use ffmpeg_next::{Dictionary, Error, Frame, Packet, Rational, Rescale, codec, color, encoder};
 
 use super::audio_track::Shape;
 use super::error::{Context, MediaError};
@@ -124,6 +124,8 @@ pub(super) struct Encoder {
     stream: usize,
     time_base: Rational,
     frame_size: u32,
+    /// For packets that do not say how long they last, which picture encoders leave open.
+    packet_duration: i64,
 }
 
 impl Encoder {
@@ -144,7 +146,7 @@ impl Encoder {
         let opened = audio.open_as_with(implementation, options).context("open the sound encoder")?;
         let frame_size = opened.frame_size();
         let stream = muxer.add_encoded(&opened, time_base)?;
-        Ok(Self { encoder: opened.0.0, stream, time_base, frame_size })
+        Ok(Self { encoder: opened.0.0, stream, time_base, frame_size, packet_duration: 0 })
     }
 
     /// Adds a picture to `muxer`, which has not begun yet.
@@ -174,7 +176,13 @@ impl Encoder {
         codec.options(quality).iter().for_each(|(name, value)| options.set(name, value));
         let opened = video.open_as_with(implementation, options).context("open the picture encoder")?;
         let stream = muxer.add_encoded(&opened, picture.time_base)?;
-        Ok(Self { encoder: opened.0.0, stream, time_base: picture.time_base, frame_size: 0 })
+        Ok(Self {
+            encoder: opened.0.0,
+            stream,
+            time_base: picture.time_base,
+            frame_size: 0,
+            packet_duration: 1.rescale(picture.frame_rate.invert(), picture.time_base),
+        })
     }
 
     /// The stream of the output.
@@ -201,7 +209,12 @@ impl Encoder {
         let mut packet = Packet::empty();
         loop {
             match self.encoder.receive_packet(&mut packet) {
-                Ok(()) => muxer.write(&mut packet, self.stream, self.time_base)?,
+                Ok(()) => {
+                    if packet.duration() <= 0 {
+                        packet.set_duration(self.packet_duration);
+                    }
+                    muxer.write(&mut packet, self.stream, self.time_base)?;
+                }
                 Err(Error::Eof | Error::Other { errno: ffmpeg_next::error::EAGAIN }) => return Ok(()),
                 Err(error) => return Err(error).context("encode frames"),
             }

@@ -117,7 +117,7 @@ impl Limits {
             memory_bytes: self.memory_bytes.min(2 << 30),
             cpu: self.cpu.min(Duration::from_secs(20)),
             wall_clock: self.wall_clock.min(Duration::from_secs(30)),
-            stall: self.wall_clock.min(Duration::from_secs(30)),
+            stall: self.stall.min(Duration::from_secs(30)),
             output_bytes: 0,
             threads: 1,
         }

@@ -178,14 +178,12 @@ impl Running {
         }
         let status = child.wait().await.context("wait for the media child")?;
         group.0 = None;
-        match log.await {
-            Ok(log) if !log.is_empty() => {
-                let log = String::from_utf8_lossy(&log);
-                tracing::debug!(media.log = %log.trim_end(), "the media child wrote to its log");
-            }
-            Ok(_) | Err(_) => {}
+        let log = log.await.unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        if !log.is_empty() {
+            tracing::debug!(media.log = %log.trim_end(), "the media child wrote to its log");
         }
-        conclude(heard, status)
+        conclude(heard, status).map_err(|error| out_of_memory(error, &log))
     }
 }
 
@@ -292,6 +290,19 @@ fn death(status: ExitStatus) -> MediaError {
     let code = SIGNALS.iter().find(|(signal, _)| status.signal() == Some(signal.as_raw()));
     let code = code.map_or(MediaErrorCode::MediaCrashed, |(_, code)| *code);
     MediaError::new(code, format!("the media child ended without a result: {status}"))
+}
+
+/// Where memory runs out, most code fails in a way of its own: an abort, a panic, some error. The log tells.
+fn out_of_memory(error: MediaError, log: &str) -> MediaError {
+    let is_vague = matches!(error.code, MediaErrorCode::MediaCrashed | MediaErrorCode::MediaFailed);
+    let complaint = log.lines().find(|line| {
+        let line = line.to_ascii_lowercase();
+        ["alloc", "out of memory"].iter().any(|complaint| line.contains(complaint))
+    });
+    match complaint {
+        Some(complaint) if is_vague => MediaError::new(MediaErrorCode::MediaTooLarge, complaint),
+        Some(_) | None => error,
+    }
 }
 
 /// The child runs in another directory.

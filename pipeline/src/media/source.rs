@@ -6,6 +6,7 @@ use std::path::Path;
 use std::ptr;
 
 use ffmpeg_next::codec::{self, Parameters};
+use ffmpeg_next::error::{EACCES, EIO, EMFILE, ENOENT, EPERM};
 use ffmpeg_next::format::{context, stream};
 use ffmpeg_next::{Dictionary, Discard, Error, Packet, Rational, decoder, ffi, media};
 
@@ -313,6 +314,10 @@ fn refusal(path: &Path, error: Error) -> MediaError {
     match error {
         Error::InvalidData | Error::Eof if boxes::is_cut_short(path) => {
             MediaError::truncated(format!("open the input: {error}"))
+        }
+        // Ours, not the file's: it is not there, or not ours to read.
+        Error::Other { errno: ENOENT | EACCES | EPERM | EIO | EMFILE } => {
+            MediaError::failed(format!("open the input: {error}"))
         }
         error => MediaError::because("open the input", error, MediaErrorCode::MediaUnsupported),
     }

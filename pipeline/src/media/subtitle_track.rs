@@ -83,7 +83,7 @@ impl NewTrack {
             VideoContainer::Webm => Id::WEBVTT,
         };
         let output = muxer.add_copied(parameters(kind), CLOCK)?;
-        muxer.describe(output, &[("language", three_letters(language.unwrap_or("und")))]);
+        muxer.describe(output, &[("language", language_code(language.unwrap_or("und"), container))]);
         muxer.make_default(output);
         Ok(Self { output, kind, cues: read_cues(path)?.into() })
     }
@@ -221,60 +221,26 @@ fn parameters(kind: Id) -> Parameters {
 }
 
 /// ISO 639-2 for ISO 639-1, as containers want it. A code that is not in the table passes as it is.
-fn three_letters(language: &str) -> &str {
-    const CODES: &[(&str, &str)] = &[
-        ("ar", "ara"),
-        ("bg", "bul"),
-        ("ca", "cat"),
-        ("cs", "ces"),
-        ("cy", "cym"),
-        ("da", "dan"),
-        ("de", "deu"),
-        ("el", "ell"),
-        ("en", "eng"),
-        ("es", "spa"),
-        ("et", "est"),
-        ("fa", "fas"),
-        ("fi", "fin"),
-        ("fr", "fra"),
-        ("he", "heb"),
-        ("hi", "hin"),
-        ("hr", "hrv"),
-        ("hu", "hun"),
-        ("id", "ind"),
-        ("is", "isl"),
-        ("it", "ita"),
-        ("ja", "jpn"),
-        ("ka", "kat"),
-        ("kk", "kaz"),
-        ("ko", "kor"),
-        ("lt", "lit"),
-        ("lv", "lav"),
-        ("ms", "msa"),
-        ("ne", "nep"),
-        ("nl", "nld"),
-        ("no", "nor"),
-        ("pl", "pol"),
-        ("pt", "por"),
-        ("ro", "ron"),
-        ("ru", "rus"),
-        ("sk", "slk"),
-        ("sl", "slv"),
-        ("sr", "srp"),
-        ("sv", "swe"),
-        ("sw", "swa"),
-        ("ta", "tam"),
-        ("te", "tel"),
-        ("th", "tha"),
-        ("tr", "tur"),
-        ("uk", "ukr"),
-        ("ur", "urd"),
-        ("vi", "vie"),
-        ("zh", "zho"),
-    ];
+fn language_code(language: &str, container: VideoContainer) -> &str {
     let primary = language.split(['-', '_']).next().unwrap_or(language);
-    CODES.iter().find(|(two, _)| *two == primary).map_or(primary, |(_, three)| three)
+    let pair = THREE_LETTERS.split(' ').find(|pair| pair.split('=').next() == Some(primary));
+    let code = pair.and_then(|pair| pair.split('=').nth(1)).unwrap_or(primary);
+    match (container, code) {
+        (VideoContainer::Mp4, code) => code,
+        // QuickTime and Matroska know some languages by the older, English, codes.
+        (_, "deu") => "ger",
+        (_, "ell") => "gre",
+        (_, "isl") => "ice",
+        (_, "nld") => "dut",
+        (_, "zho") => "chi",
+        (_, code) => code,
+    }
 }
+
+const THREE_LETTERS: &str = "ar=ara bg=bul ca=cat cs=ces cy=cym da=dan de=deu el=ell en=eng es=spa et=est fa=fas \
+    fi=fin fr=fra he=heb hi=hin hr=hrv hu=hun id=ind is=isl it=ita ja=jpn ka=kat kk=kaz ko=kor lt=lit lv=lav ms=msa \
+    ne=nep nl=nld no=nor pl=pol pt=por ro=ron ru=rus sk=slk sl=slv sr=srp sv=swe sw=swa ta=tam te=tel th=tha tr=tur \
+    uk=ukr ur=urd vi=vie zh=zho";
 
 #[cfg(test)]
 mod tests {
@@ -294,5 +260,13 @@ mod tests {
         let payload = payload_of(Id::MOV_TEXT, &"é".repeat(40_000));
         assert_eq!(payload.len(), 2 + 65_534);
         assert!(std::str::from_utf8(&payload[2..]).is_ok());
+    }
+
+    #[test]
+    fn a_language_has_the_code_that_its_container_knows() {
+        assert_eq!(language_code("de", VideoContainer::Mp4), "deu");
+        assert_eq!(language_code("de-AT", VideoContainer::Mkv), "ger");
+        assert_eq!(language_code("fr", VideoContainer::Mov), "fra");
+        assert_eq!(language_code("tlh", VideoContainer::Mp4), "tlh");
     }
 }

@@ -1,5 +1,7 @@
 //! One picture, decoded and drawn anew: scaled, turned, held at its end, with letters on it.
 
+use std::mem;
+
 use ffmpeg_next::{Error, Packet, Rational, Rescale, color, decoder, filter, frame, picture};
 
 use super::audio_track::{feed, fetch, find};
@@ -27,8 +29,13 @@ pub(super) struct VideoTrack {
     decoder: decoder::Video,
     drawing: Drawing,
     graph: Option<filter::Graph>,
-    /// Latest time handed to the filters, to keep times rising.
+    /// Latest time handed to the filters, to keep times rising, and the end of that frame.
     latest: Option<i64>,
+    end: i64,
+    /// Where the last frame is held, the latest one stays back here until it is known to be the last.
+    last: Option<frame::Video>,
+    /// Set after the last packet, where the last frame is held.
+    hold_until: Option<i64>,
     /// End of the latest decoded frame, in seconds from the container's start.
     reached: f64,
 }
@@ -41,7 +48,17 @@ impl VideoTrack {
         threads: usize,
     ) -> Result<Self, MediaError> {
         let decoder = source.decoder(&track, threads)?.video().context("open the picture")?;
-        Ok(Self { track, decoder, drawing, graph: None, latest: None, reached: 0.0 })
+        Ok(Self {
+            track,
+            decoder,
+            drawing,
+            graph: None,
+            latest: None,
+            end: 0,
+            last: None,
+            hold_until: None,
+            reached: 0.0,
+        })
     }
 
     /// What an encoder is told of the result.
@@ -93,21 +110,37 @@ impl VideoTrack {
         if self.decoder.send_eof().is_ok() {
             self.receive()?;
         }
-        match &mut self.graph {
-            Some(graph) => feed(graph, "in", None),
-            None => Err(MediaError::truncated("no frame could be decoded")),
+        let Some(graph) = &mut self.graph else {
+            return Err(MediaError::truncated("no frame could be decoded"));
+        };
+        if self.last.is_none() {
+            return feed(graph, "in", None);
         }
+        let hold = (self.drawing.hold / f64::from(self.track.time_base)).round() as i64;
+        self.hold_until = Some(self.end.saturating_add(hold));
+        Ok(())
     }
 
     /// The next drawn frame. False when a packet is needed first, or all are out.
     pub(super) fn pull(&mut self, frame: &mut frame::Video) -> Result<bool, MediaError> {
-        let Some(graph) = &mut self.graph else { return Ok(false) };
-        let is_there = fetch(graph, frame)?;
-        if is_there {
-            // An encoder would take the source's key frames for an order.
-            frame.set_kind(picture::Type::None);
+        let frame_duration = self.frame_duration();
+        loop {
+            let Some(graph) = &mut self.graph else { return Ok(false) };
+            if fetch(graph, frame)? {
+                // An encoder would take the source's key frames for an order.
+                frame.set_kind(picture::Type::None);
+                return Ok(true);
+            }
+            let (Some(until), Some(last)) = (self.hold_until, &mut self.last) else { return Ok(false) };
+            // A copy, since the graph takes what it is fed.
+            feed(graph, "in", Some(&last.clone()))?;
+            last.set_pts(Some(self.end));
+            if self.end >= until {
+                feed(graph, "in", None)?;
+                self.last = None;
+            }
+            self.end = self.end.saturating_add(frame_duration);
         }
-        Ok(is_there)
     }
 
     fn receive(&mut self) -> Result<(), MediaError> {
@@ -125,20 +158,26 @@ impl VideoTrack {
     fn draw(&mut self, frame: &mut frame::Video) -> Result<(), MediaError> {
         let duration = match frame.packet().duration {
             known @ 1.. => known,
-            _unknown => 1.rescale(self.frame_rate().invert(), self.track.time_base),
+            _unknown => self.frame_duration(),
         };
-        let time = frame.timestamp().or(self.latest.map(|latest| latest + duration)).unwrap_or(0);
+        let time = frame.timestamp().unwrap_or(self.end);
         if self.latest.is_some_and(|latest| time <= latest) {
             return Ok(());
         }
         self.latest = Some(time);
-        self.reached = self.reached.max(seconds(time.saturating_add(duration), self.track.time_base));
+        self.end = time.saturating_add(duration);
+        self.reached = self.reached.max(seconds(self.end, self.track.time_base));
         frame.set_pts(Some(time));
         if self.graph.is_none() {
             self.graph = Some(self.new_graph(frame)?);
         }
-        match &mut self.graph {
-            Some(graph) => feed(graph, "in", Some(frame)),
+        let Some(graph) = &mut self.graph else { return Ok(()) };
+        if self.drawing.hold <= 0.0 {
+            return feed(graph, "in", Some(frame));
+        }
+        let latest = mem::replace(frame, frame::Video::empty());
+        match self.last.replace(latest) {
+            Some(previous) => feed(graph, "in", Some(&previous)),
             None => Ok(()),
         }
     }
@@ -172,18 +211,14 @@ impl VideoTrack {
     fn filters(&self) -> String {
         let (width, height) = self.scaled_size();
         let range = if self.is_full_range() { "full" } else { "limited" };
-        let mut filters =
-            vec![format!("scale={width}:{height}:out_range={range}"), "format=yuv420p".to_owned()];
+        let mut filters = vec![];
+        filters.push(format!("scale={width}:{height}:out_range={range},format=yuv420p"));
         filters.extend(match self.drawing.quarter_turns {
             1 => Some("transpose=clock".to_owned()),
             2 => Some("hflip,vflip".to_owned()),
             3 => Some("transpose=cclock".to_owned()),
             _upright => None,
         });
-        if self.drawing.hold > 0.0 {
-            let microseconds = (self.drawing.hold * 1e6).round();
-            filters.push(format!("tpad=stop_mode=clone:stop_duration={microseconds}us"));
-        }
         if self.drawing.burn {
             filters.push(format!("subtitles=filename={BURNED_FILE}"));
         }
@@ -214,6 +249,10 @@ impl VideoTrack {
 
     fn is_full_range(&self) -> bool {
         self.decoder.color_range() == color::Range::JPEG
+    }
+
+    fn frame_duration(&self) -> i64 {
+        1.rescale(self.frame_rate().invert(), self.track.time_base).max(1)
     }
 
     fn frame_rate(&self) -> Rational {

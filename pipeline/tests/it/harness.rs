@@ -59,6 +59,12 @@ impl Bench {
         output
     }
 
+    /// The same, through a pipe.
+    pub(crate) fn piped(&self, name: &str, arguments: &str) -> PathBuf {
+        let made = Command::new("ffmpeg").args(["-v", "error"]).args(arguments.split(' ')).arg("-").output();
+        self.written(name, made.expect("the tests need the ffmpeg program").stdout)
+    }
+
     pub(crate) fn written(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, bytes).unwrap();
@@ -90,4 +96,22 @@ pub(crate) fn duration(path: &Path) -> f64 {
 #[track_caller]
 pub(crate) fn assert_near(found: f64, expected: f64, tolerance: f64) {
     assert!((found - expected).abs() <= tolerance, "{found} is not within {tolerance} of {expected}");
+}
+
+/// Seconds until the sound of a mono WAV file of 16 kHz starts.
+pub(crate) fn onset(path: &Path) -> f64 {
+    let samples = samples(path);
+    let start = samples.iter().position(|sample| sample.unsigned_abs() > 500).expect("all is silent");
+    start as f64 / 16_000.0
+}
+
+/// The sound of any file as mono samples of 16 kHz, decoded by the `ffmpeg` program.
+pub(crate) fn samples(path: &Path) -> Vec<i16> {
+    let decoded = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(path)
+        .args(["-af", "aresample=async=1:first_pts=0", "-ac", "1", "-ar", "16000", "-f", "s16le", "-"])
+        .output()
+        .expect("the tests need the ffmpeg program");
+    decoded.stdout.chunks_exact(2).map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]])).collect()
 }

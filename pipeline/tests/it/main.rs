@@ -2,4 +2,7 @@
 //! Inputs are made by the `ffmpeg` program, and results are checked by `ffprobe`: neither is part of the product.
 
 mod harness;
+mod hostile;
+mod lifecycle;
+mod picture;
 mod sound;

@@ -1,0 +1,160 @@
+//! The child never outlives its purpose, and cannot leave its room.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pipeline::media::{Limits, MediaErrorCode, PcmDecoding, VideoGeneration, Watch};
+use pipeline::parameters::{Quality, VideoContainer};
+
+use crate::harness::{Bench, unwatched};
+
+/// Work for minutes: a long picture, encoded slowly.
+fn long_work(bench: &Bench) -> VideoGeneration {
+    VideoGeneration {
+        video: bench.made("long.mkv", "-f lavfi -i testsrc=size=1280x720:rate=5:duration=60 -c:v mpeg4"),
+        voice: bench.made("voice.wav", "-f lavfi -i sine=duration=60"),
+        output: bench.path("out.webm"),
+        container: VideoContainer::Webm,
+        quality: Quality::High,
+        extend: None,
+        keep_background: false,
+        subtitles: None,
+    }
+}
+
+/// True while a process has this text in its command line or works in this directory.
+fn is_anyone_at_work_in(bench: &Bench) -> bool {
+    let directory = bench.path("").canonicalize().unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.into_iter().any(|process| {
+        std::fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == directory)
+            && std::fs::read_to_string(process.path().join("stat")).is_ok_and(|stat| !stat.contains(") Z "))
+    })
+}
+
+#[tokio::test]
+async fn a_cancel_ends_the_child_at_once_and_leaves_nothing() {
+    let bench = Bench::new();
+    let work = long_work(&bench);
+    let output = work.output.clone();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let mut begun = Some(begun);
+    let mut on_progress = |progress: f64| {
+        if progress > 0.0
+            && let Some(begun) = begun.take()
+        {
+            begun.send(()).unwrap();
+        }
+    };
+    let canceller = async {
+        has_begun.await.unwrap();
+        assert!(is_anyone_at_work_in(&bench));
+        bench.cancel.cancel();
+        Instant::now()
+    };
+    let watch = Watch { cancel: &bench.cancel, on_progress: &mut on_progress };
+    let (result, cancelled) = tokio::join!(bench.runner.generate_video(work, watch), canceller);
+    assert_eq!(result.unwrap_err().code, MediaErrorCode::Cancelled);
+    assert!(cancelled.elapsed() < Duration::from_secs(2), "{:?}", cancelled.elapsed());
+    assert!(!output.exists());
+    assert!(!is_anyone_at_work_in(&bench));
+}
+
+#[tokio::test]
+async fn a_dropped_operation_ends_its_child() {
+    let bench = Bench::new();
+    let work = long_work(&bench);
+    let output = work.output.clone();
+    let operation = bench.runner.generate_video(work, unwatched(&bench.cancel));
+    let finished = tokio::time::timeout(Duration::from_secs(1), operation).await;
+    assert!(finished.is_err(), "the work is long");
+    wait_until("the child is gone", || !is_anyone_at_work_in(&bench));
+    assert!(!output.exists());
+}
+
+#[test]
+fn a_killed_parent_takes_its_child_along() {
+    let bench = Bench::new();
+    let work = serde_json::to_value(long_work(&bench)).unwrap();
+    let mut operation = serde_json::json!({"kind": "generate-video"});
+    operation.as_object_mut().unwrap().extend(work.as_object().unwrap().clone());
+    let assignment = serde_json::json!({"operation": operation, "limits": Limits::default()});
+    // A parent whose only tie to the child is the pipe: `cat` feeds it and is then killed.
+    let mut parent = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Command::new(PathBuf::from(env!("CARGO_BIN_EXE_media-child")))
+        .current_dir(bench.path(""))
+        .stdin(parent.stdout.take().unwrap())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    writeln!(parent.stdin.as_mut().unwrap(), "{assignment}").unwrap();
+    wait_until("the work has begun", || bench.path("out.webm").exists());
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    wait_until("the child is gone", || child.try_wait().unwrap().is_some());
+}
+
+#[tokio::test]
+async fn limits_end_the_child_with_their_own_codes() {
+    let cases: [(MediaErrorCode, fn(&mut Limits)); 4] = [
+        (MediaErrorCode::MediaTooComplex, |limits| limits.cpu = Duration::from_secs(1)),
+        (MediaErrorCode::MediaTooComplex, |limits| limits.wall_clock = Duration::from_millis(700)),
+        (MediaErrorCode::MediaTooLarge, |limits| limits.memory_bytes = 400 << 20),
+        (MediaErrorCode::StorageFull, |limits| limits.output_bytes = 20_000),
+    ];
+    for (code, set) in cases {
+        let mut limits = Limits::default();
+        set(&mut limits);
+        let bench = Bench::with(limits);
+        let work = VideoGeneration { quality: Quality::Medium, ..long_work(&bench) };
+        let error = bench.runner.generate_video(work, unwatched(&bench.cancel)).await.unwrap_err();
+        assert_eq!(error.code, code, "{error}");
+        assert!(!bench.path("out.webm").exists());
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_says_nothing_is_ended() {
+    let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
+    let bench = Bench::new();
+    let silent = pipeline::media::MediaRunner::new("sleep".into(), vec!["600".to_owned()], limits);
+    let error = silent.probe(&bench.path("x"), &bench.cancel).await.unwrap_err();
+    assert_eq!(error.code, MediaErrorCode::MediaStalled);
+}
+
+#[tokio::test]
+async fn a_child_that_dies_is_told_apart_by_how() {
+    let bench = Bench::new();
+    for (signal, code) in [
+        ("SEGV", MediaErrorCode::MediaCrashed),
+        ("ABRT", MediaErrorCode::MediaCrashed),
+        ("KILL", MediaErrorCode::MediaTooLarge),
+        ("XCPU", MediaErrorCode::MediaTooComplex),
+    ] {
+        let arguments = vec!["-c".to_owned(), format!("kill -{signal} $$")];
+        let dying = pipeline::media::MediaRunner::new("/bin/sh".into(), arguments, Limits::default());
+        let error = dying.probe(&bench.path("x"), &bench.cancel).await.unwrap_err();
+        assert_eq!(error.code, code, "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn the_output_cannot_lie_outside_the_room_of_the_job() {
+    let bench = Bench::new();
+    let input = bench.made("in.wav", "-f lavfi -i sine=duration=1");
+    let decoding = PcmDecoding { input, output: bench.path("no/such/room/out.wav"), sample_rate: 16_000 };
+    let error = bench.runner.decode_pcm(decoding, unwatched(&bench.cancel)).await.unwrap_err();
+    assert_eq!(error.code, MediaErrorCode::MediaFailed);
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}: waited in vain");
+        std::thread::yield_now();
+    }
+}
