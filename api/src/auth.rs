@@ -126,8 +126,8 @@ impl AuthApi {
             key: plain,
             name: key.name,
             prefix: key.prefix,
-            expires_at: key.expires_at,
-            created_at: key.created_at,
+            expires_at: key.expires_at.map(Into::into),
+            created_at: key.created_at.into(),
         })))
     }
 
@@ -244,7 +244,7 @@ fn account(user: User) -> Account {
         id: user.id.as_uuid(),
         full_name: user.display_name,
         email: user.email,
-        created_at: user.created_at,
+        created_at: user.created_at.into(),
     }
 }
 
@@ -253,9 +253,9 @@ fn key_object(key: ApiKey) -> ApiKeyObject {
         id: key.id.as_uuid(),
         name: key.name,
         prefix: key.prefix,
-        expires_at: key.expires_at,
-        last_used_at: key.last_used_at,
-        created_at: key.created_at,
+        expires_at: key.expires_at.map(Into::into),
+        last_used_at: key.last_used_at.map(Into::into),
+        created_at: key.created_at.into(),
     }
 }
 

@@ -3,6 +3,7 @@
 use pipeline::parameters::Invalid;
 use poem::http::header;
 use poem::{Request, RequestBody};
+use poem_openapi::payload::{Binary, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
 use poem_openapi::types::ParseFromJSON;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -44,6 +45,30 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Body<T> {
     ) -> poem::Result<Self> {
         let value = read_json(request, body).await?;
         Ok(typed(value)?)
+    }
+}
+
+/// Extracts the bytes of the body as they come, whatever their content type or none.
+pub(crate) struct RawBody(pub(crate) poem::Body);
+
+impl<'a> ApiExtractor<'a> for RawBody {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn request_meta() -> Option<MetaRequest> {
+        let schema = Binary::<Vec<u8>>::schema_ref();
+        let media = MetaMediaType { content_type: "application/octet-stream", schema };
+        Some(MetaRequest { description: None, content: vec![media], required: true })
+    }
+
+    async fn from_request(
+        _: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self(body.take()?))
     }
 }
 

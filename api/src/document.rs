@@ -37,7 +37,8 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("generate_video", &[404, 409, 503]),
     ("cancel_job", &[409]),
     ("retry_job", &[409]),
-    ("create_voice_profile", &[404, 503, 507]),
+    ("create_voice_profile", &[404, 409, 503, 507]),
+    ("delete_voice_profile", &[403]),
     ("preview_voice", &[409, 503]),
 ];
 
@@ -153,6 +154,11 @@ fn add_refusals(operation: &mut MetaOperation) {
     statuses.sort_unstable();
     statuses.dedup();
     statuses.retain(|status| operation.responses.responses.iter().all(|known| known.status != Some(*status)));
+    for response in
+        operation.responses.responses.iter_mut().filter(|response| response.description.is_empty())
+    {
+        response.description = "Done";
+    }
     operation.responses.responses.extend(statuses.into_iter().map(refusal));
 }
 

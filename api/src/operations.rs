@@ -3,11 +3,12 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 
 use crate::app::App;
+use crate::dto::time::Timestamp;
 use crate::error::Result;
 use crate::tags::Tag;
 
@@ -18,7 +19,7 @@ pub(crate) struct OperationsApi {
 #[derive(Object)]
 struct Health {
     status: Condition,
-    timestamp: DateTime<Utc>,
+    timestamp: Timestamp,
 }
 
 #[derive(Object)]
@@ -50,7 +51,7 @@ impl OperationsApi {
     /// Is the process up
     #[oai(path = "/health", method = "get", operation_id = "get_health")]
     async fn health(&self) -> Json<Health> {
-        Json(Health { status: Condition::Ok, timestamp: Utc::now() })
+        Json(Health { status: Condition::Ok, timestamp: Utc::now().into() })
     }
 
     /// Can the process work

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use futures_util::TryStreamExt;
-use poem::{Body as PoemBody, Request};
+use poem::Request;
 use poem_openapi::param::Path;
-use poem_openapi::payload::{Binary, Json};
+use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 use storage::error::Error as StorageError;
 use storage::ids::UploadId;
@@ -16,7 +16,7 @@ use tokio_util::io::StreamReader;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::body::{Body, content_length};
+use crate::body::{Body, RawBody, content_length};
 use crate::caller::{Access, Caller};
 use crate::dto::files::{FileObject, NewUpload, ReceivedPart, UploadObject};
 use crate::error::{ApiError, Result};
@@ -88,7 +88,7 @@ impl UploadsApi {
         upload_id: Path<Uuid>,
         number: Path<u32>,
         request: &Request,
-        body: Binary<PoemBody>,
+        body: RawBody,
     ) -> Result<Json<ReceivedPart>> {
         let (uploads, id) = (&self.app.services.storage.uploads, UploadId::from(upload_id.0));
         let upload = match access {

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use poem_openapi::Object;
 use uuid::Uuid;
 
+use super::time::Timestamp;
+
 #[derive(Object)]
 #[oai(rename_all = "camelCase")]
 pub(crate) struct Registration {
@@ -26,7 +28,7 @@ pub(crate) struct Account {
     pub(crate) id: Uuid,
     pub(crate) full_name: String,
     pub(crate) email: String,
-    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) created_at: Timestamp,
 }
 
 #[derive(Object)]
@@ -69,9 +71,9 @@ pub(crate) struct ApiKeyObject {
     pub(crate) name: String,
     /// How the key begins, to tell it from others.
     pub(crate) prefix: String,
-    pub(crate) expires_at: Option<DateTime<Utc>>,
-    pub(crate) last_used_at: Option<DateTime<Utc>>,
-    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) last_used_at: Option<Timestamp>,
+    pub(crate) created_at: Timestamp,
 }
 
 /// The only answer that holds the key itself.
@@ -82,6 +84,6 @@ pub(crate) struct CreatedApiKey {
     pub(crate) key: String,
     pub(crate) name: String,
     pub(crate) prefix: String,
-    pub(crate) expires_at: Option<DateTime<Utc>>,
-    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) created_at: Timestamp,
 }

@@ -9,6 +9,7 @@ use storage::files::File;
 use storage::uploads::Upload;
 use uuid::Uuid;
 
+use super::time::Timestamp;
 use crate::app::Links;
 
 #[derive(Clone, Copy, Enum)]
@@ -35,11 +36,11 @@ pub(crate) struct FileObject {
     pub(crate) project_id: Option<i64>,
     /// None for text.
     pub(crate) media: Option<MediaObject>,
-    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) created_at: Timestamp,
     /// Gives the bytes without a header, for 15 minutes.
     pub(crate) download_url: String,
     /// When the file is deleted; null keeps it until its owner deletes it.
-    pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub(crate) expires_at: Option<Timestamp>,
 }
 
 #[derive(Object)]
@@ -96,9 +97,9 @@ pub(crate) struct UploadObject {
     part_size: u64,
     parts: Vec<PartObject>,
     complete_url: String,
-    created_at: DateTime<Utc>,
+    created_at: Timestamp,
     /// When an upload that is not completed is dropped.
-    expires_at: DateTime<Utc>,
+    expires_at: Timestamp,
 }
 
 #[derive(Object)]
@@ -151,9 +152,9 @@ impl FileObject {
             project_name,
             project_id,
             media: file.media.map(MediaObject::from),
-            created_at: file.created_at,
+            created_at: file.created_at.into(),
             download_url: links.signed(&content_path(id), now),
-            expires_at: file.expires_at,
+            expires_at: file.expires_at.map(Into::into),
         }
     }
 }
@@ -195,8 +196,8 @@ impl UploadObject {
             size_bytes: upload.size_bytes,
             part_size: upload.part_size,
             complete_url: links.plain(&format!("{path}/complete")),
-            created_at: upload.created_at,
-            expires_at: upload.expires_at,
+            created_at: upload.created_at.into(),
+            expires_at: upload.expires_at.into(),
             filename: upload.filename,
         }
     }

@@ -12,6 +12,7 @@ use storage::jobs::Job;
 use uuid::Uuid;
 
 use super::files::FileObject;
+use super::time::Timestamp;
 use crate::app::Links;
 
 #[derive(Clone, Copy, Enum)]
@@ -41,7 +42,7 @@ pub(crate) struct AcceptedJob {
     status: JobStatus,
     progress: u32,
     status_url: String,
-    created_at: DateTime<Utc>,
+    created_at: Timestamp,
 }
 
 #[derive(Object)]
@@ -56,16 +57,16 @@ pub(crate) struct JobObject {
     /// 1 is the next of its kind; null unless queued.
     queue_position: Option<u64>,
     /// From the speed of this run so far; null where that is not known.
-    estimated_completion: Option<DateTime<Utc>>,
+    estimated_completion: Option<Timestamp>,
     /// Works without a header, for 15 minutes. The first of `result.files`.
     result_url: Option<String>,
     result: Option<JobResult>,
     error: Option<JobError>,
     /// Runs begun.
     attempts: u32,
-    created_at: DateTime<Utc>,
-    started_at: Option<DateTime<Utc>>,
-    finished_at: Option<DateTime<Utc>>,
+    created_at: Timestamp,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
     parent_id: Option<Uuid>,
     children: Vec<Uuid>,
     /// Grows with every change; the id of the event that shows it.
@@ -107,7 +108,7 @@ impl AcceptedJob {
             status: JobStatus::Queued,
             progress: 0,
             status_url: links.plain(&status_path(job_id)),
-            created_at: job.created_at,
+            created_at: job.created_at.into(),
         }
     }
 }
@@ -129,7 +130,7 @@ impl JobObject {
             status: status.into(),
             progress: percent(&job),
             queue_position,
-            estimated_completion: estimate(&job, now),
+            estimated_completion: estimate(&job, now).map(Into::into),
             result_url: files.first().filter(|_| completed).map(|file| file.download_url.clone()),
             result: completed.then(|| JobResult { files, findings: findings(job.result) }),
             error: job.error.map(|error| JobError {
@@ -139,9 +140,9 @@ impl JobObject {
             }),
             stage: job.stage,
             attempts: job.attempt,
-            created_at: job.created_at,
-            started_at: job.started_at,
-            finished_at: job.finished_at,
+            created_at: job.created_at.into(),
+            started_at: job.started_at.map(Into::into),
+            finished_at: job.finished_at.map(Into::into),
             parent_id: job.parent.map(|id| id.as_uuid()),
             children: vec![],
             version: job.version,

@@ -1,11 +1,11 @@
 //! Voices.
 
-use chrono::{DateTime, Utc};
 use poem_openapi::{Enum, Object};
 use serde_json::Value;
 use storage::voices::VoiceProfile;
 use uuid::Uuid;
 
+use super::time::Timestamp;
 use crate::doors::BuiltinVoice;
 
 #[derive(Clone, Copy, PartialEq, Eq, Enum)]
@@ -45,7 +45,7 @@ pub(crate) struct VoiceObject {
     /// Seconds of speech in the sample; null for a built-in voice.
     speech_seconds: Option<f64>,
     consent: Option<Value>,
-    created_at: DateTime<Utc>,
+    created_at: Timestamp,
 }
 
 #[derive(Object)]
@@ -64,7 +64,7 @@ impl From<VoiceProfile> for VoiceObject {
             builtin: false,
             speech_seconds: Some(voice.speech_seconds),
             consent: voice.consent,
-            created_at: voice.created_at,
+            created_at: voice.created_at.into(),
         }
     }
 }
@@ -81,7 +81,7 @@ impl From<BuiltinVoice> for VoiceObject {
             builtin: true,
             speech_seconds: None,
             consent: None,
-            created_at: voice.created_at,
+            created_at: voice.created_at.into(),
         }
     }
 }
