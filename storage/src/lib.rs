@@ -13,6 +13,7 @@ pub mod logins;
 pub mod objects;
 pub mod page;
 pub mod projects;
+pub mod queue;
 mod rows;
 mod secrets;
 mod sweep;
@@ -32,6 +33,7 @@ use crate::{
     logins::Logins,
     objects::{DiskObjects, Objects},
     projects::Projects,
+    queue::{MemoryQueue, Queue},
     uploads::Uploads,
     users::Users,
     voices::Voices,
@@ -64,6 +66,7 @@ pub struct Storage {
     pub voices: Voices,
     pub objects: Arc<dyn Objects>,
     pub events: Events,
+    pub queue: Arc<dyn Queue>,
     database: Database,
     retention: Option<Duration>,
 }
@@ -102,6 +105,7 @@ impl Storage {
             uploads,
             objects,
             events,
+            queue: Arc::new(MemoryQueue::new()),
             database,
             retention: config.retention,
         })

@@ -5,14 +5,18 @@
 
 use crate::error::{Error, Result};
 use crate::ids::JobId;
-use apalis::prelude::{MemorySink, MemoryStorage, TaskSink, WorkerBuilder};
+use apalis::prelude::{MemorySink, MemoryStorage, MemoryStorageError, Task, TaskBuilder, WorkerBuilder};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
+use futures_util::{SinkExt as _, StreamExt as _, lock, sink, stream};
 use pipeline::parameters::JobKind;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Called with each job that is ready. It answers once the job is somebody's, not once it is done.
 pub type Handler = Arc<dyn Fn(JobId) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -63,10 +67,17 @@ impl Default for MemoryQueue {
 
 impl Lane {
     fn new() -> Self {
-        use futures_util::{SinkExt, StreamExt, channel::mpsc, lock};
-        let (sender, receiver) = mpsc::unbounded();
-        let sink = MemorySink::new(Arc::new(lock::Mutex::new(Box::new(sender.sink_map_err(Into::into)))));
-        let storage = MemoryStorage::new_with(sink.clone(), receiver.boxed());
+        // Not bounded here: the dispatcher keeps no more in it than the workers can soon take.
+        let (sender, mut receiver) = mpsc::unbounded_channel::<Task<WakeUp>>();
+        let push = sink::unfold(sender, |sender, task| {
+            ready(match sender.send(task) {
+                Ok(()) => Ok(sender),
+                Err(gone) => Err(MemoryStorageError::Other(gone.to_string().into())),
+            })
+        });
+        let sink = MemorySink::new(Arc::new(lock::Mutex::new(Box::new(Box::pin(push)))));
+        let pulled = stream::poll_fn(move |context| receiver.poll_recv(context));
+        let storage = MemoryStorage::new_with(sink.clone(), pulled.boxed());
         Self { sink, storage: Mutex::new(Some(storage)) }
     }
 }
@@ -75,24 +86,39 @@ impl Lane {
 impl Queue for MemoryQueue {
     async fn push(&self, kind: JobKind, job: JobId) -> Result<()> {
         let mut sink = self.lane(kind).sink.clone();
-        sink.push(WakeUp { job_id: job }).await.map_err(|error| Error::Internal(Box::new(error)))
+        let task = TaskBuilder::new(WakeUp { job_id: job }).build();
+        sink.send(task).await.map_err(Error::internal)
     }
 
     async fn run(&self, kind: JobKind, handler: Handler, shutdown: CancellationToken) -> Result<()> {
         let storage = self.lane(kind).storage.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(storage) = storage else {
-            return Err(Error::Internal(format!("the queue {} has a consumer already", kind.as_str()).into()));
+            return Err(Error::internal(format!("the queue {} has a consumer already", kind.as_str())));
         };
-        let worker = WorkerBuilder::new(format!("{}-{}", kind.as_str(), uuid::Uuid::new_v4()))
-            .backend(storage)
-            .build(move |wake_up: WakeUp| {
-                // A task of its own: a shutdown drops this future, and must not drop a claim in the making.
-                let call = tokio::spawn(handler(wake_up.job_id));
-                async move { call.await.map_err(|error| Box::new(error) as apalis::prelude::BoxDynError) }
-            });
         tokio::select! {
             () = shutdown.cancelled() => Ok(()),
-            ended = worker.run() => ended.map_err(|error| Error::Internal(Box::new(error))),
+            ended = consume(kind, storage, handler) => ended,
         }
+    }
+}
+
+fn consume(
+    kind: JobKind,
+    storage: MemoryStorage<WakeUp>,
+    handler: Handler,
+) -> impl Future<Output = Result<()>> + Send + 'static {
+    let worker = WorkerBuilder::new(format!("{}-{}", kind.as_str(), Uuid::new_v4())).backend(storage).build(
+        move |wake_up: WakeUp| {
+            // A task of its own: a shutdown drops this future, and must not drop a claim in the making.
+            let call = tokio::spawn(handler(wake_up.job_id));
+            async move { call.await.map_err(|error| error.to_string()) }
+        },
+    );
+    let mut events = worker.stream().boxed();
+    async move {
+        while let Some(event) = events.next().await {
+            event.map_err(|error| Error::internal(error.to_string()))?;
+        }
+        Ok(())
     }
 }

@@ -47,7 +47,7 @@ impl Lease {
     }
 
     /// What the keys of this lease's outputs start with.
-    pub(super) fn prefix(&self) -> String {
+    pub fn prefix(&self) -> String {
         format!("jobs/{}/{}/", self.job, self.epoch)
     }
 }
