@@ -13,3 +13,4 @@ pub mod stage;
 pub mod state;
 pub mod subtitles;
 pub mod transcript;
+pub mod word_error;

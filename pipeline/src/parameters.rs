@@ -128,13 +128,14 @@ named!(TranscribeTask { Transcribe = "transcribe", Translate = "translate" });
 named!(TranscriptFormat { Json = "json", Text = "text", Srt = "srt", Vtt = "vtt" });
 
 impl AudioFormat {
-    /// The sample rates that the codec has between 8,000 and 48,000 Hz.
-    pub fn sample_rates(self) -> &'static [u32] {
+    /// The sample rates, in hertz, that the codec has; none where it has all from 8,000 to 48,000.
+    pub fn sample_rates(self) -> Option<&'static [u32]> {
         match self {
-            Self::Wav | Self::Flac | Self::Mp3 | Self::Aac => {
-                &[8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000]
+            Self::Wav | Self::Flac => None,
+            Self::Mp3 | Self::Aac => {
+                Some(&[8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000])
             }
-            Self::Opus => &[8_000, 12_000, 16_000, 24_000, 48_000],
+            Self::Opus => Some(&[8_000, 12_000, 16_000, 24_000, 48_000]),
         }
     }
 
@@ -143,13 +144,17 @@ impl AudioFormat {
             Self::Wav => "audio/wav",
             Self::Mp3 => "audio/mpeg",
             Self::Flac => "audio/flac",
-            Self::Aac => "audio/aac",
+            Self::Aac => "audio/mp4",
             Self::Opus => "audio/ogg",
         }
     }
 
     pub fn extension(self) -> &'static str {
-        self.as_str()
+        match self {
+            Self::Wav | Self::Mp3 | Self::Flac | Self::Opus => self.as_str(),
+            // A bare AAC stream has no exact length; an MPEG-4 file has.
+            Self::Aac => "m4a",
+        }
     }
 }
 
@@ -253,12 +258,7 @@ impl Parameters {
 impl ExtractAudio {
     fn validate(&self) -> Result<(), Invalid> {
         if let Some(rate) = self.sample_rate {
-            let rates = self.audio_format.sample_rates();
-            if !rates.contains(&rate) {
-                let listed = rates.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
-                let format = self.audio_format.as_str();
-                return Err(Invalid::new("sample_rate", format!("{format} has the sample rates {listed}")));
-            }
+            check_rate(self.audio_format, rate)?;
         }
         match self.channels {
             None | Some(1 | 2) => Ok(()),
@@ -310,6 +310,19 @@ impl GenerateVideo {
             return Err(Invalid::new("subtitles_file_id", "is required to burn subtitles in"));
         }
         Ok(())
+    }
+}
+
+fn check_rate(format: AudioFormat, rate: u32) -> Result<(), Invalid> {
+    if !(8_000..=48_000).contains(&rate) {
+        return Err(Invalid::new("sample_rate", "must lie between 8000 and 48000"));
+    }
+    match format.sample_rates() {
+        Some(rates) if !rates.contains(&rate) => {
+            let listed = rates.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            Err(Invalid::new("sample_rate", format!("{} has the sample rates {listed}", format.as_str())))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 
