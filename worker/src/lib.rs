@@ -1,1 +1,137 @@
-//! Placeholder
+//! Execution: takes jobs from the queue, runs them under a lease, and publishes what they make.
+//!
+//! [`run`] starts the loops of one process: the [`dispatcher`] fills the queue from the rows, the consumers claim, a
+//! [`runner`] sees each claimed job through, and [`upkeep`] ends dead leases and sweeps.
+
+mod context;
+mod dispatcher;
+pub mod engines;
+mod jobs;
+mod progress;
+mod runner;
+mod upkeep;
+
+use engines::Engines;
+use futures_util::future::BoxFuture;
+use pipeline::media::MediaRunner;
+use pipeline::parameters::JobKind;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::Storage;
+use storage::ids::JobId;
+use storage::queue::Handler;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// Names this process in leases; different at each start.
+    pub name: String,
+    /// Every job runs in a directory of its own below this one; emptied at start.
+    pub work_directory: PathBuf,
+    /// How many jobs of each kind run at once. A kind that is absent is not run here.
+    pub slots: BTreeMap<JobKind, usize>,
+    /// The longest that one attempt may take.
+    pub time_limit: Duration,
+    /// How long running jobs may go on after a shutdown was asked for; then they are handed back.
+    pub grace: Duration,
+}
+
+/// What a running job may use.
+#[derive(Clone)]
+pub struct Services {
+    pub storage: Storage,
+    pub media: MediaRunner,
+    pub engines: Arc<Engines>,
+    pub config: Arc<WorkerConfig>,
+}
+
+/// Runs jobs until `shutdown`, then drains: nothing new is claimed, and what runs ends or is handed back.
+///
+/// # Errors
+/// When a loop ends by itself, which leaves the process unable to work.
+pub async fn run(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
+    runner::clear(&services.config.work_directory).await?;
+    let running = TaskTracker::new();
+    let mut loops = JoinSet::new();
+    loops.spawn(dispatcher::run(services.clone(), shutdown.clone()));
+    loops.spawn(upkeep::run(services.clone(), shutdown.clone()));
+    // Jobs outlive the shutdown by the grace; this token is what stops them then.
+    let hand_back = CancellationToken::new();
+    for (&kind, &slots) in &services.config.slots {
+        let handler = consumer(
+            &services,
+            Consumer { kind, slots, running: running.clone(), hand_back: hand_back.clone() },
+        );
+        let (storage, shutdown) = (services.storage.clone(), shutdown.clone());
+        loops.spawn(async move { Ok(storage.queue.run(kind, handler, shutdown).await?) });
+    }
+    let mut outcome = Ok(());
+    while let Some(ended) = loops.join_next().await {
+        outcome = outcome.and(ended.map_err(anyhow::Error::from).flatten());
+        if !shutdown.is_cancelled() {
+            tracing::error!(error = ?outcome, "a loop of the worker ended by itself; shutting down");
+            shutdown.cancel();
+        }
+    }
+    drain(&running, &hand_back, services.config.grace).await;
+    outcome
+}
+
+struct Consumer {
+    kind: JobKind,
+    slots: usize,
+    running: TaskTracker,
+    hand_back: CancellationToken,
+}
+
+/// The handler of one queue: waits for a free slot, claims, and leaves the job to a task of its own.
+fn consumer(services: &Services, consumer: Consumer) -> Handler {
+    let slots = Arc::new(Semaphore::new(consumer.slots));
+    let (services, consumer) = (services.clone(), Arc::new(consumer));
+    Arc::new(move |job: JobId| -> BoxFuture<'static, ()> {
+        let (slots, services, consumer) = (slots.clone(), services.clone(), consumer.clone());
+        Box::pin(async move {
+            let slot = tokio::select! {
+                slot = slots.acquire_owned() => slot,
+                () = consumer.hand_back.cancelled() => return,
+            };
+            let Ok(slot) = slot else { return };
+            if consumer.hand_back.is_cancelled() {
+                return;
+            }
+            match services.storage.jobs.claim(job, &services.config.name).await {
+                Ok(Some(claim)) => {
+                    let hand_back = consumer.hand_back.clone();
+                    consumer.running.spawn(async move {
+                        runner::run(services, claim, hand_back).await;
+                        drop(slot);
+                    });
+                }
+                // Somebody else has it, or its owner cancelled it.
+                Ok(None) => {}
+                // The row stays queued, and the dispatcher pushes it again.
+                Err(error) => {
+                    tracing::error!(%error, job.id = %job, job.kind = consumer.kind.as_str(), "could not claim the job");
+                }
+            }
+        })
+    })
+}
+
+async fn drain(running: &TaskTracker, hand_back: &CancellationToken, grace: Duration) {
+    running.close();
+    if !running.is_empty() {
+        tracing::info!(jobs = running.len(), grace_seconds = grace.as_secs(), "waiting for running jobs");
+    }
+    if tokio::time::timeout(grace, running.wait()).await.is_err() {
+        tracing::info!(jobs = running.len(), "grace is over; handing running jobs back");
+        hand_back.cancel();
+        running.wait().await;
+    }
+    hand_back.cancel();
+}

@@ -1,0 +1,159 @@
+//! What a job sees of the engine: its directory, its inputs, where to report progress, and when to stop.
+
+use crate::Services;
+use crate::progress::Progress;
+use anyhow::Context as _;
+use models::{EngineError, Observer};
+use pipeline::failure::Failure;
+use pipeline::media::{MediaError, MediaErrorCode};
+use pipeline::media_info::MediaInfo;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use storage::files::{File, FileKind};
+use storage::ids::FileId;
+use storage::jobs::Job;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub(crate) struct JobContext {
+    pub services: Services,
+    pub job: Job,
+    /// Private to this attempt; removed when it ends.
+    pub directory: PathBuf,
+    pub progress: Progress,
+    /// Cancelled when the job must stop, whatever the reason.
+    pub stop: CancellationToken,
+}
+
+/// What a job made, not yet visible to anybody.
+pub(crate) struct Outcome {
+    /// In the order that the result lists them.
+    pub artifacts: Vec<Artifact>,
+    /// The fields of the result beside its files.
+    pub result: Value,
+}
+
+pub(crate) struct Artifact {
+    pub path: PathBuf,
+    pub filename: String,
+    pub content_type: &'static str,
+    pub kind: FileKind,
+    pub media: Option<MediaInfo>,
+}
+
+pub(crate) enum JobError {
+    /// The job was told to stop, and did.
+    Stopped,
+    /// For the owner of the job.
+    Failed(Failure),
+    /// For the log; the owner reads [`Failure::internal`].
+    Internal(anyhow::Error),
+}
+
+impl JobContext {
+    pub(crate) fn enter(&self, stage: &'static str) {
+        self.report(stage, 0.0);
+    }
+
+    pub(crate) fn report(&self, stage: &'static str, fraction: f32) {
+        self.progress.report(stage, fraction);
+    }
+
+    /// The row of an input file and its bytes at a path of the job's own directory.
+    pub(crate) async fn fetch(&self, file_id: Uuid, name: &str) -> Result<(File, PathBuf), JobError> {
+        let storage = &self.services.storage;
+        let file =
+            storage.jobs.input_file(&self.job, FileId::from(file_id)).await.map_err(|error| match error {
+                storage::error::Error::NotFound => JobError::Failed(Failure::permanent(
+                    "input_deleted",
+                    "A file that the job reads is gone.",
+                )),
+                other => JobError::from(other),
+            })?;
+        let path = self.directory.join(name);
+        storage.objects.fetch(&file.object_key, &path).await?;
+        Ok((file, path))
+    }
+
+    /// Writes one of the job's outputs.
+    pub(crate) async fn write(&self, name: &str, content: &str) -> Result<PathBuf, JobError> {
+        let path = self.directory.join(name);
+        tokio::fs::write(&path, content).await.with_context(|| format!("could not write {name}"))?;
+        Ok(path)
+    }
+
+    /// What is in a file that the job made.
+    pub(crate) async fn probe(&self, path: &Path) -> Result<MediaInfo, JobError> {
+        Ok(self.services.media.probe(path, &self.stop).await?)
+    }
+
+    pub(crate) fn observer(&self, stage: &'static str) -> StageObserver {
+        StageObserver { stage, job: self.progress.clone(), stop: self.stop.clone() }
+    }
+}
+
+/// Carries an engine's progress to the job, and the job's end to the engine.
+pub(crate) struct StageObserver {
+    stage: &'static str,
+    job: Progress,
+    stop: CancellationToken,
+}
+
+impl Observer for StageObserver {
+    fn progress(&mut self, fraction: f32) {
+        self.job.report(self.stage, fraction);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+}
+
+impl From<anyhow::Error> for JobError {
+    fn from(error: anyhow::Error) -> Self {
+        let full = error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull);
+        if full { Self::from(storage::error::Error::Full) } else { Self::Internal(error) }
+    }
+}
+
+impl From<std::io::Error> for JobError {
+    fn from(error: std::io::Error) -> Self {
+        Self::from(anyhow::Error::from(error))
+    }
+}
+
+impl From<storage::error::Error> for JobError {
+    fn from(error: storage::error::Error) -> Self {
+        match error {
+            storage::error::Error::Full => Self::Failed(Failure::transient(
+                "storage_full",
+                "The server has no room left for the result. Free some, or try again later.",
+            )),
+            other => Self::Internal(other.into()),
+        }
+    }
+}
+
+impl From<MediaError> for JobError {
+    fn from(error: MediaError) -> Self {
+        if error.code == MediaErrorCode::Cancelled {
+            return Self::Stopped;
+        }
+        Self::Failed(error.into())
+    }
+}
+
+impl From<EngineError> for JobError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Cancelled => Self::Stopped,
+            EngineError::Input(sentence) => Self::Failed(Failure::permanent("input_unusable", sentence)),
+            EngineError::ModelMissing { .. } => {
+                Self::Failed(Failure::permanent("model_unavailable", error.to_string()))
+            }
+            EngineError::Internal(cause) => Self::Internal(cause),
+        }
+    }
+}

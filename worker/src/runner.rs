@@ -1,0 +1,286 @@
+//! Sees one claimed job through to its end, under its lease.
+//!
+//! The job runs in a task of its own. This side watches: it renews the lease with the progress, and stops the job when
+//! its owner cancels it, the lease is lost, its time is over, or the process is about to leave.
+
+use crate::Services;
+use crate::context::{Artifact, JobContext, JobError, Outcome};
+use crate::jobs;
+use crate::progress::{Progress, Reached};
+use anyhow::Context as _;
+use futures_util::StreamExt as _;
+use pipeline::failure::Failure;
+use pipeline::stage;
+use std::path::Path;
+use std::time::Duration;
+use storage::jobs::{Claim, Completion, Job, Lease, NewOutput, Renewal};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+/// How often the row is looked at: a cancel bites within this and the time the job takes to stop.
+const LOOK: Duration = Duration::from_secs(1);
+/// The lease lives 60 s, so two renewals may fail before it is lost.
+const RENEW: Duration = Duration::from_secs(15);
+/// Without the database the lease cannot be renewed; the job is stopped before somebody else may claim it.
+const SELF_FENCE: Duration = Duration::from_secs(50);
+/// Progress that is worth a write before the lease needs one.
+const NOTEWORTHY: f32 = 1.0;
+
+/// A job that was told to stop and does not is left behind after this.
+const STOPPING: Duration = Duration::from_secs(30);
+
+/// Why a job was stopped before its end.
+enum Stop {
+    Cancelled,
+    LeaseLost,
+    TimedOut,
+    HandedBack,
+}
+
+/// How the watch over a job came to its end.
+enum Watched {
+    Ended(Result<Result<Completion, JobError>, JoinError>),
+    Stopped(Stop),
+}
+
+/// Runs the claimed job to its end and writes that end into its row. `hand_back` ends it early, without a trace.
+pub(crate) async fn run(services: Services, claim: Claim, hand_back: CancellationToken) {
+    let Claim { job, lease } = claim;
+    let kind = job.kind.as_str();
+    let span = tracing::info_span!(
+        "job", job.id = %job.id, job.kind = kind, job.attempt = job.attempt, request.id = job.request_id.as_deref()
+    );
+    async {
+        tracing::info!("started {kind} job {}", job.id);
+        let started = Instant::now();
+        let ended = see_through(&services, &job, &lease, &hand_back).await;
+        let seconds = started.elapsed().as_secs_f64();
+        match ended {
+            Ok(end) => {
+                tracing::info!(end, duration_seconds = seconds, "{kind} job {}: {end}", job.id);
+                metrics::counter!("voxmill_job_runs_total", "kind" => kind, "end" => end).increment(1);
+                metrics::histogram!("voxmill_job_run_seconds", "kind" => kind).record(seconds);
+            }
+            // The lease runs out, and the reaper returns the job.
+            Err(error) => tracing::error!(%error, "could not write the end of job {}", job.id),
+        }
+    }
+    .instrument(span)
+    .await;
+}
+
+/// Empties the directory that jobs run in. Whatever is there belongs to a process that is gone.
+pub(crate) async fn clear(work_directory: &Path) -> anyhow::Result<()> {
+    match tokio::fs::remove_dir_all(work_directory).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context("could not clear the work directory")
+        }
+        _ => tokio::fs::create_dir_all(work_directory).await.context("could not make the work directory"),
+    }
+}
+
+/// The word for how the job ended.
+async fn see_through(
+    services: &Services,
+    job: &Job,
+    lease: &Lease,
+    hand_back: &CancellationToken,
+) -> storage::error::Result<&'static str> {
+    let started = Instant::now();
+    let directory = services.config.work_directory.join(job.id.to_string()).join(lease.epoch.to_string());
+    let first = stage::stages(job.kind).first().map_or("", |stage| stage.name);
+    let (progress, reached) = Progress::begin(job.kind, first);
+    let stop = CancellationToken::new();
+    let context = JobContext {
+        services: services.clone(),
+        job: job.clone(),
+        directory: directory.clone(),
+        progress,
+        stop: stop.clone(),
+    };
+    let lease_of_task = *lease;
+    let mut task = tokio::spawn(
+        async move {
+            tokio::fs::create_dir_all(&context.directory).await?;
+            let outcome = jobs::run(&context).await?;
+            store(&context, lease_of_task, outcome).await
+        }
+        .in_current_span(),
+    );
+    let end = match watch_over(services, &mut task, Watch { job, lease, reached, hand_back }).await {
+        Watched::Ended(Ok(Ok(completion))) => {
+            record_speed(job, &completion, started.elapsed());
+            let published = services.storage.jobs.complete(lease, completion).await;
+            published.map(|published| if published { "completed" } else { "lost" })
+        }
+        Watched::Ended(Ok(Err(JobError::Failed(failure)))) => failed_end(services, lease, &failure).await,
+        Watched::Ended(Ok(Err(JobError::Internal(cause)))) => {
+            tracing::error!(error = format!("{cause:#}"), "the job failed");
+            failed_end(services, lease, &Failure::internal()).await
+        }
+        // Nobody told it to stop, so something else did.
+        Watched::Ended(Ok(Err(JobError::Stopped))) => failed_end(services, lease, &Failure::internal()).await,
+        Watched::Ended(Err(panic)) => {
+            tracing::error!(error = %panic, "the job panicked");
+            failed_end(services, lease, &Failure::internal()).await
+        }
+        Watched::Stopped(why) => {
+            stop.cancel();
+            if tokio::time::timeout(STOPPING, &mut task).await.is_err() {
+                tracing::error!("the job does not stop; leaving it behind");
+                task.abort();
+            }
+            stopped_end(services, lease, why).await
+        }
+    };
+    discard(services, lease, &directory, matches!(end, Ok("completed"))).await;
+    end
+}
+
+/// The seconds of work for a second of media.
+fn record_speed(job: &Job, completion: &Completion, took: Duration) {
+    if let Some(media) = completion.result["duration_seconds"].as_f64().filter(|seconds| *seconds > 0.0) {
+        let factor = took.as_secs_f64() / media;
+        metrics::histogram!("voxmill_real_time_factor", "kind" => job.kind.as_str()).record(factor);
+    }
+}
+
+async fn stopped_end(services: &Services, lease: &Lease, why: Stop) -> storage::error::Result<&'static str> {
+    let jobs = &services.storage.jobs;
+    Ok(match why {
+        Stop::Cancelled => {
+            jobs.cancelled(lease).await?;
+            "cancelled"
+        }
+        Stop::TimedOut => {
+            jobs.fail(lease, &Failure::timed_out(), 0.0).await?;
+            "timed_out"
+        }
+        Stop::HandedBack => {
+            jobs.hand_back(lease).await?;
+            "handed_back"
+        }
+        Stop::LeaseLost => "lost",
+    })
+}
+
+async fn failed_end(
+    services: &Services,
+    lease: &Lease,
+    failure: &Failure,
+) -> storage::error::Result<&'static str> {
+    tracing::warn!(failure.code = failure.code, failure.retryable, "{}", failure.message);
+    services.storage.jobs.fail(lease, failure, rand::random()).await?;
+    Ok("failed")
+}
+
+struct Watch<'a> {
+    job: &'a Job,
+    lease: &'a Lease,
+    reached: watch::Receiver<Reached>,
+    hand_back: &'a CancellationToken,
+}
+
+/// Waits for the task's end, or for a reason to stop it.
+async fn watch_over(
+    services: &Services,
+    task: &mut JoinHandle<Result<Completion, JobError>>,
+    watch: Watch<'_>,
+) -> Watched {
+    let Watch { job, lease, reached, hand_back } = watch;
+    let jobs = &services.storage.jobs;
+    let mut changes = services.storage.events.subscribe(job.id);
+    let deadline = tokio::time::sleep(services.config.time_limit);
+    tokio::pin!(deadline);
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut written = Reached { stage: "", fraction: 0.0 };
+    let mut percent = 0.0f32;
+    let mut renewed = Instant::now();
+    loop {
+        tokio::select! {
+            ended = &mut *task => return Watched::Ended(ended),
+            () = hand_back.cancelled() => return Watched::Stopped(Stop::HandedBack),
+            () = &mut deadline => return Watched::Stopped(Stop::TimedOut),
+            _ = look.tick() => {}
+            _ = changes.next() => {}
+        }
+        let now = *reached.borrow();
+        let current = stage::progress(job.kind, now.stage, now.fraction).max(percent);
+        let noteworthy = now.stage != written.stage || current - percent >= NOTEWORTHY;
+        let seen = if noteworthy || renewed.elapsed() >= RENEW {
+            let renewal = jobs.renew(lease, current, now.stage).await;
+            if renewal.is_ok() {
+                (renewed, written, percent) = (Instant::now(), now, current);
+            }
+            renewal
+        } else {
+            jobs.standing(lease).await
+        };
+        match seen {
+            Ok(Renewal::Held) => {}
+            Ok(Renewal::CancelRequested) => return Watched::Stopped(Stop::Cancelled),
+            Ok(Renewal::Lost) => return Watched::Stopped(Stop::LeaseLost),
+            Err(error) => {
+                tracing::warn!(%error, "could not renew the lease");
+                if renewed.elapsed() >= SELF_FENCE {
+                    return Watched::Stopped(Stop::LeaseLost);
+                }
+            }
+        }
+    }
+}
+
+/// Puts the artifacts where the store keeps them, under keys that carry the epoch: nobody sees them before the row does.
+async fn store(context: &JobContext, lease: Lease, outcome: Outcome) -> Result<Completion, JobError> {
+    context.enter("storing");
+    let mut outputs = Vec::with_capacity(outcome.artifacts.len());
+    for (position, artifact) in outcome.artifacts.into_iter().enumerate() {
+        if context.stop.is_cancelled() {
+            return Err(JobError::Stopped);
+        }
+        let Artifact { path, filename, content_type, kind, media } = artifact;
+        let key = lease.object_key(&position.to_string())?;
+        let meta = context.services.storage.objects.publish_file(&path, &key).await?;
+        outputs.push(NewOutput {
+            filename,
+            content_type: content_type.to_owned(),
+            kind,
+            media,
+            object_key: key,
+            size_bytes: meta.size_bytes,
+            sha256: meta.sha256,
+        });
+    }
+    Ok(Completion { outputs, result: outcome.result })
+}
+
+/// Removes the private directory, and every object of this and earlier attempts that was not published.
+async fn discard(services: &Services, lease: &Lease, directory: &Path, published: bool) {
+    if let Err(error) = tokio::fs::remove_dir_all(directory).await {
+        tracing::debug!(%error, "could not remove the directory of job {}", lease.job);
+    }
+    if let Some(parent) = directory.parent() {
+        // Stays while another attempt runs here.
+        let _ = tokio::fs::remove_dir(parent).await;
+    }
+    let last = if published { lease.epoch - 1 } else { lease.epoch };
+    for epoch in 1..=last {
+        let attempt = Lease { epoch, ..*lease };
+        if let Err(error) = remove_objects(services, &attempt).await {
+            // The sweep finds them.
+            tracing::warn!(%error, "could not remove the objects of epoch {epoch} of job {}", lease.job);
+        }
+    }
+}
+
+async fn remove_objects(services: &Services, attempt: &Lease) -> storage::error::Result<()> {
+    let objects = &services.storage.objects;
+    for (key, _) in objects.list(&attempt.prefix()).await? {
+        objects.delete(&key).await?;
+    }
+    Ok(())
+}
