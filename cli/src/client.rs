@@ -1,0 +1,149 @@
+//! A client of the HTTP API, as any user would write one.
+
+use anyhow::{Context as _, bail};
+use futures_util::TryStreamExt as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::multipart::{Form, Part};
+use reqwest::{Body, Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt as _;
+use tokio_util::io::ReaderStream;
+
+const POLL: Duration = Duration::from_millis(300);
+const CONNECT: Duration = Duration::from_secs(10);
+/// No byte for this long ends a request.
+const SILENCE: Duration = Duration::from_secs(120);
+
+pub(crate) struct Client {
+    http: reqwest::Client,
+    server: String,
+    token: String,
+}
+
+impl Client {
+    /// `token` is an access token or an API key.
+    pub(crate) fn new(server: &str, token: String) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder().connect_timeout(CONNECT).read_timeout(SILENCE).build()?;
+        Ok(Self { http, server: server.trim_end_matches('/').to_owned(), token })
+    }
+
+    /// Registers a new user and logs in as it.
+    pub(crate) async fn registered(server: &str) -> anyhow::Result<Self> {
+        let mut client = Self::new(server, String::new())?;
+        let email = format!("{}@voxmill.invalid", uuid::Uuid::new_v4().simple());
+        let password = hex::encode(rand::random::<[u8; 16]>());
+        let account = json!({ "email": email, "password": password, "fullName": "Voxmill Demo" });
+        client.post("/api/v1/auth/register", &account).await?;
+        let tokens =
+            client.post("/api/v1/auth/login", &json!({ "email": email, "password": password })).await?;
+        client.token = text(&tokens, "access_token")?.to_owned();
+        Ok(client)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        Ok(checked(self.request(Method::GET, path).send().await?).await?.json().await?)
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        Ok(checked(self.request(Method::POST, path).json(body).send().await?).await?.json().await?)
+    }
+
+    /// Streams a file up, with a bar, and returns the file object.
+    pub(crate) async fn upload(&self, path: &Path) -> anyhow::Result<Value> {
+        let file = File::open(path).await.with_context(|| format!("could not open {}", path.display()))?;
+        let length = file.metadata().await?.len();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let bar = bar(length, &format!("upload {name}"), "{bytes}/{total_bytes}");
+        let counted = bar.clone();
+        let stream = ReaderStream::with_capacity(file, 256 << 10)
+            .inspect_ok(move |bytes| counted.inc(bytes.len() as u64));
+        let part = Part::stream_with_length(Body::wrap_stream(stream), length).file_name(name);
+        let request = self.request(Method::POST, "/api/v1/files/upload");
+        let uploaded = checked(request.multipart(Form::new().part("file", part)).send().await?).await?;
+        bar.finish();
+        Ok(uploaded.json().await?)
+    }
+
+    /// Starts a job and returns its status object when it has ended, showing a bar until then.
+    ///
+    /// # Errors
+    /// Also when the job failed or was cancelled.
+    pub(crate) async fn run_job(&self, kind: &str, body: &Value) -> anyhow::Result<Value> {
+        let job = self.post(&format!("/api/v1/process/{kind}"), body).await?;
+        self.wait(kind, text(&job, "job_id")?).await
+    }
+
+    pub(crate) async fn wait(&self, kind: &str, job_id: &str) -> anyhow::Result<Value> {
+        let bar = bar(1000, kind, "{percent}% {msg}");
+        loop {
+            let status = self.get(&format!("/api/v1/process/status/{job_id}")).await?;
+            bar.set_position((status["progress"].as_f64().unwrap_or(0.0) * 10.0) as u64);
+            bar.set_message(status["stage"].as_str().unwrap_or("queued").to_owned());
+            match status["status"].as_str() {
+                Some("completed") => {
+                    bar.finish_with_message("completed");
+                    return Ok(status);
+                }
+                Some("queued" | "processing") => tokio::time::sleep(POLL).await,
+                ended => {
+                    bar.abandon();
+                    let ended = ended.unwrap_or("of no known status");
+                    let error = status["error"]["message"].as_str().unwrap_or_default();
+                    bail!("the {kind} job {job_id} is {ended}. {error}");
+                }
+            }
+        }
+    }
+
+    /// Writes what a URL of an answer gives into a file.
+    pub(crate) async fn download(&self, url: &str, path: &Path) -> anyhow::Result<()> {
+        let url = if url.starts_with('/') { format!("{}{url}", self.server) } else { url.to_owned() };
+        let mut response = checked(self.http.get(url).bearer_auth(&self.token).send().await?).await?;
+        let mut file =
+            File::create(path).await.with_context(|| format!("could not make {}", path.display()))?;
+        while let Some(bytes) = response.chunk().await? {
+            file.write_all(&bytes).await?;
+        }
+        file.flush().await?;
+        Ok(())
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.server));
+        if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
+    }
+}
+
+/// A field that every such answer has.
+pub(crate) fn text<'a>(answer: &'a Value, field: &str) -> anyhow::Result<&'a str> {
+    answer[field].as_str().with_context(|| format!("the server's answer has no {field}"))
+}
+
+/// The first file of a completed job's result.
+pub(crate) fn first_file(status: &Value) -> &Value {
+    &status["result"]["files"][0]
+}
+
+async fn checked(response: Response) -> anyhow::Result<Response> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let body: Value = response.json().await.unwrap_or_default();
+    let message = body["message"].as_str().or(body["detail"].as_str()).unwrap_or("no reason given");
+    match body["details"]["field"].as_str() {
+        Some(field) => {
+            bail!("{status}: {message} ({field}: {})", body["details"]["issue"].as_str().unwrap_or(""))
+        }
+        None => bail!("{status}: {message}"),
+    }
+}
+
+fn bar(length: u64, what: &str, numbers: &str) -> ProgressBar {
+    let template = format!("{{prefix:<22}} {{bar:30}} {numbers}");
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style).with_prefix(what.to_owned())
+}

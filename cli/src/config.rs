@@ -1,0 +1,264 @@
+//! The configuration: defaults, then a TOML file, then the environment, then the command line.
+//!
+//! A key `some_key` of the file is `VOXMILL_SOME_KEY` in the environment; a secret may also be named by
+//! `VOXMILL_…_FILE`. An unknown key is an error in both.
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use pipeline::parameters::JobKind;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    /// TOML file with the configuration
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the database, the files and the secrets lie
+    #[arg(long, value_name = "DIRECTORY")]
+    pub data_dir: Option<PathBuf>,
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDRESS")]
+    pub bind: Option<String>,
+}
+
+/// Every key, with its default. An empty string or list is "not set".
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub bind: String,
+    pub data_dir: PathBuf,
+    /// The URL under which clients reach the server, for links in answers.
+    pub public_url: String,
+    pub cors_origins: Vec<String>,
+    pub database_url: String,
+    /// Signs access tokens. Made at first start where not set.
+    pub token_secret: String,
+    /// Signs URLs. Made at first start where not set.
+    pub url_secret: String,
+    pub models_dir: PathBuf,
+    /// `on` refuses a job whose model is absent, `off` runs the best installed one.
+    pub models_strict: String,
+    /// Files and jobs are kept for so long; 0 keeps them until deleted.
+    pub retention_days: u32,
+    pub quota_bytes: u64,
+    pub max_upload_bytes: u64,
+    /// Jobs that run at once, by kind.
+    pub slots: BTreeMap<JobKind, usize>,
+    /// Threads of one transcription; 0 takes the cores of the machine.
+    pub threads: usize,
+    pub job_time_limit_seconds: u64,
+    /// How long running jobs may go on after SIGTERM.
+    pub grace_seconds: u64,
+    pub engine_idle_seconds: u64,
+    /// `json` or `text`
+    pub log_format: String,
+    /// A filter such as `info` or `voxmill=debug,warn`.
+    pub log: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            bind: "127.0.0.1:8000".to_owned(),
+            data_dir: default_data_directory(),
+            public_url: String::new(),
+            cors_origins: vec![],
+            database_url: String::new(),
+            token_secret: String::new(),
+            url_secret: String::new(),
+            models_dir: PathBuf::new(),
+            models_strict: "off".to_owned(),
+            retention_days: 0,
+            quota_bytes: 100 << 30,
+            max_upload_bytes: 50 << 30,
+            slots: JobKind::ALL.into_iter().map(|kind| (kind, 1)).collect(),
+            threads: 0,
+            job_time_limit_seconds: 6 * 3600,
+            grace_seconds: 30,
+            engine_idle_seconds: 300,
+            log_format: "json".to_owned(),
+            log: "info".to_owned(),
+        }
+    }
+}
+
+/// Keys that may come from a file of their own, named by the key and `_FILE`.
+const SECRETS: [&str; 2] = ["token_secret", "url_secret"];
+/// Variables of the command line client, which the server does not read.
+pub(crate) const CLIENT_VARIABLES: [&str; 2] = ["VOXMILL_SERVER", "VOXMILL_API_KEY"];
+const PREFIX: &str = "VOXMILL_";
+
+impl Config {
+    /// # Errors
+    /// An unreadable file, an unknown key, or a value of the wrong type; the sentence names it.
+    pub(crate) fn load(overrides: &Overrides) -> anyhow::Result<Self> {
+        let mut config = Self::read(overrides.config.as_deref(), std::env::vars())?;
+        if let Some(data_dir) = &overrides.data_dir {
+            config.data_dir.clone_from(data_dir);
+        }
+        if let Some(bind) = &overrides.bind {
+            config.bind.clone_from(bind);
+        }
+        Ok(config)
+    }
+
+    fn read(file: Option<&Path>, variables: impl Iterator<Item = (String, String)>) -> anyhow::Result<Self> {
+        let defaults =
+            Table::try_from(Self::default()).context("the defaults are no table. This is a bug.")?;
+        let mut table = match file {
+            None => Table::new(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("could not read the configuration {}", path.display()))?;
+                text.parse().with_context(|| format!("{} is not TOML", path.display()))?
+            }
+        };
+        for (variable, text) in variables {
+            let Some(key) = variable.strip_prefix(PREFIX).map(str::to_ascii_lowercase) else { continue };
+            if CLIENT_VARIABLES.contains(&variable.as_str()) {
+                continue;
+            }
+            let (key, text) = match key.strip_suffix("_file").filter(|key| SECRETS.contains(key)) {
+                Some(secret) => (secret.to_owned(), secret_from(&variable, &text)?),
+                None => (key, text),
+            };
+            let Some(default) = defaults.get(&key) else {
+                bail!("{variable} is no setting of Voxmill; see docs/configuration.md for those that are")
+            };
+            let value = typed_as(default, &text).with_context(|| format!("{variable}={text:?}"))?;
+            table.insert(key, value);
+        }
+        let config: Self = Value::Table(table).try_into().context("the configuration")?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        for (key, value, allowed) in [
+            ("models_strict", &self.models_strict, ["on", "off"]),
+            ("log_format", &self.log_format, ["json", "text"]),
+        ] {
+            if !allowed.contains(&value.as_str()) {
+                bail!("{key} must be {} or {}, not {value:?}", allowed[0], allowed[1]);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn database_url(&self) -> String {
+        if self.database_url.is_empty() {
+            format!("sqlite://{}?mode=rwc", self.data_dir.join("voxmill.db").display())
+        } else {
+            self.database_url.clone()
+        }
+    }
+
+    pub(crate) fn models_directory(&self) -> PathBuf {
+        if self.models_dir.as_os_str().is_empty() {
+            models::catalogue::default_directory()
+        } else {
+            self.models_dir.clone()
+        }
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+}
+
+/// The text of a variable as a value of the same type as the default's.
+fn typed_as(default: &Value, text: &str) -> anyhow::Result<Value> {
+    Ok(match default {
+        Value::String(_) => Value::String(text.to_owned()),
+        Value::Integer(_) => Value::Integer(text.trim().parse().context("must be a whole number")?),
+        Value::Float(_) => Value::Float(text.trim().parse().context("must be a number")?),
+        Value::Boolean(_) => Value::Boolean(text.trim().parse().context("must be true or false")?),
+        Value::Array(_) => Value::Array(listed(text).map(|item| Value::String(item.to_owned())).collect()),
+        // Such as `transcribe=2,clone-voice=1`.
+        Value::Table(_) => {
+            let mut table = Table::new();
+            for item in listed(text) {
+                let (key, number) = item.split_once('=').context("must be a list of name=number")?;
+                table.insert(key.trim().to_owned(), Value::Integer(number.trim().parse()?));
+            }
+            Value::Table(table)
+        }
+        Value::Datetime(_) => bail!("no setting is a date"),
+    })
+}
+
+fn listed(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+fn secret_from(variable: &str, path: &str) -> anyhow::Result<String> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("could not read the file of {variable}"))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// `$XDG_DATA_HOME/voxmill`, or the place that stands for it.
+fn default_data_directory() -> PathBuf {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+        .unwrap_or_default()
+        .join("voxmill")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Config;
+    use pipeline::parameters::JobKind;
+    use std::io::Write as _;
+
+    fn read(file: &str, variables: &[(&str, &str)]) -> anyhow::Result<Config> {
+        let mut written = tempfile::NamedTempFile::new().unwrap();
+        written.write_all(file.as_bytes()).unwrap();
+        let variables = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        Config::read(Some(written.path()), variables)
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let config = read(
+            "bind = '1.2.3.4:5'\nquota_bytes = 7\n[slots]\ntranscribe = 3\n",
+            &[
+                ("VOXMILL_BIND", "0.0.0.0:80"),
+                ("VOXMILL_CORS_ORIGINS", "https://a.example, https://b.example"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(config.bind, "0.0.0.0:80");
+        assert_eq!(config.quota_bytes, 7);
+        assert_eq!(config.slots[&JobKind::Transcribe], 3);
+        assert_eq!(config.cors_origins, ["https://a.example", "https://b.example"]);
+        let slots = read("", &[("VOXMILL_SLOTS", "clone-voice=2, transcribe=4")]).unwrap().slots;
+        assert_eq!((slots.len(), slots[&JobKind::CloneVoice], slots[&JobKind::Transcribe]), (2, 2, 4));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_refused_by_name() {
+        let refused = |file, variables: &[(&str, &str)]| format!("{:#}", read(file, variables).unwrap_err());
+        assert!(refused("bindd = 'x'", &[]).contains("bindd"));
+        assert!(refused("", &[("VOXMILL_BINDD", "x")]).contains("VOXMILL_BINDD"));
+        assert!(refused("", &[("VOXMILL_QUOTA_BYTES", "many")]).contains("VOXMILL_QUOTA_BYTES"));
+        assert!(refused("models_strict = 'maybe'", &[]).contains("models_strict"));
+        assert!(refused("slots = { dance = 1 }", &[]).contains("dance"));
+    }
+
+    #[test]
+    fn a_secret_may_lie_in_a_file() {
+        let mut secret = tempfile::NamedTempFile::new().unwrap();
+        secret.write_all(b"12345\n").unwrap();
+        let path = secret.path().to_str().unwrap();
+        assert_eq!(read("", &[("VOXMILL_TOKEN_SECRET_FILE", path)]).unwrap().token_secret, "12345");
+        assert!(read("", &[("VOXMILL_BIND_FILE", path)]).is_err());
+    }
+}

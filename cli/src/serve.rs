@@ -1,0 +1,232 @@
+//! The whole server in one process: database, queue, workers and HTTP.
+
+use crate::config::Config;
+use crate::doors::{MediaProbe, WorkerSpeech};
+use crate::logging;
+use crate::models_command::default_set;
+use anyhow::{Context as _, bail};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use models::catalogue::{Catalogue, Sources};
+use pipeline::media::{CHILD_COMMAND, Limits, MediaRunner};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{Storage, StorageConfig};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use worker::WorkerConfig;
+use worker::engines::{EngineConfig, Engines};
+
+/// Serves until SIGTERM or SIGINT, then drains.
+pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+    logging::start(&config)?;
+    let server = Server::start(&config).await?;
+    tracing::info!("listening on http://{}", server.address);
+    let shutdown = server.shutdown.clone();
+    tokio::spawn(async move {
+        if let Err(error) = stop_on_signal(shutdown).await {
+            tracing::error!(%error, "cannot listen for signals");
+        }
+    });
+    server.finished().await
+}
+
+pub(crate) async fn migrate(config: &Config, down: Option<u32>) -> anyhow::Result<()> {
+    fs::create_dir_all(&config.data_dir).context("could not make the data directory")?;
+    let url = config.database_url();
+    match down {
+        None => migrations::up(&url).await?,
+        Some(steps) => migrations::down(&url, steps).await?,
+    }
+    Ok(())
+}
+
+pub(crate) async fn open_storage(config: &Config) -> anyhow::Result<Storage> {
+    fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("could not make the data directory {}", config.data_dir.display()))?;
+    migrations::up(&config.database_url())
+        .await
+        .context("could not bring the database to this version's schema")?;
+    let days = u64::from(config.retention_days);
+    let storage = StorageConfig {
+        database_url: config.database_url(),
+        data_directory: config.data_dir.clone(),
+        default_quota_bytes: config.quota_bytes,
+        retention: (days > 0).then(|| Duration::from_secs(days * 86_400)),
+    };
+    Ok(Storage::open(&storage).await?)
+}
+
+/// A running server of this process.
+pub(crate) struct Server {
+    pub address: SocketAddr,
+    pub shutdown: CancellationToken,
+    parts: JoinSet<anyhow::Result<()>>,
+    /// Two processes on one data directory would end each other's leases.
+    _lock: File,
+}
+
+impl Server {
+    /// Listens and works when this returns.
+    pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
+        let storage = open_storage(config).await?;
+        let lock = lock(&config.data_dir)?;
+        storage.jobs.end_all_leases().await?;
+        let listener = TcpListener::bind(&config.bind)
+            .await
+            .with_context(|| format!("could not listen on {}; choose another with --bind", config.bind))?;
+        let address = listener.local_addr()?;
+        let metrics = metrics_handle()?;
+        let services = worker_services(config, storage)?;
+        warn_of_missing_models(config);
+        let shutdown = CancellationToken::new();
+        let api = api_services(config, &services, Surroundings { metrics, shutdown: shutdown.clone() })?;
+        let mut parts = JoinSet::new();
+        parts.spawn(async move { api::serve(listener, api).await.context("the HTTP server") });
+        parts.spawn(worker::run(services, shutdown.clone()));
+        Ok(Self { address, shutdown, parts, _lock: lock })
+    }
+
+    /// Returns when every part has ended: all end when one does.
+    pub(crate) async fn finished(mut self) -> anyhow::Result<()> {
+        let mut outcome = Ok(());
+        while let Some(ended) = self.parts.join_next().await {
+            self.shutdown.cancel();
+            outcome = outcome.and(ended.map_err(anyhow::Error::from).flatten());
+        }
+        outcome
+    }
+
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.shutdown.cancel();
+        self.finished().await
+    }
+}
+
+pub(crate) fn catalogue(config: &Config) -> Catalogue {
+    Catalogue::new(config.models_directory(), Sources::from_env())
+}
+
+pub(crate) fn media_runner() -> anyhow::Result<MediaRunner> {
+    let program = std::env::current_exe().context("this program's own path is unknown")?;
+    Ok(MediaRunner::new(program, vec![CHILD_COMMAND.into()], Limits::default()))
+}
+
+fn worker_services(config: &Config, storage: Storage) -> anyhow::Result<worker::Services> {
+    let engine_config =
+        EngineConfig { threads: config.threads(), idle: Duration::from_secs(config.engine_idle_seconds) };
+    Ok(worker::Services {
+        storage,
+        media: media_runner()?,
+        engines: Arc::new(Engines::new(catalogue(config), engine_config)),
+        config: Arc::new(WorkerConfig {
+            name: format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple()),
+            work_directory: config.data_dir.join("work"),
+            slots: config.slots.clone(),
+            time_limit: Duration::from_secs(config.job_time_limit_seconds),
+            grace: Duration::from_secs(config.grace_seconds),
+        }),
+    })
+}
+
+struct Surroundings {
+    metrics: PrometheusHandle,
+    shutdown: CancellationToken,
+}
+
+fn api_services(
+    config: &Config,
+    services: &worker::Services,
+    surroundings: Surroundings,
+) -> anyhow::Result<api::Services> {
+    let Surroundings { metrics, shutdown } = surroundings;
+    Ok(api::Services {
+        storage: services.storage.clone(),
+        probe: Arc::new(MediaProbe(services.media.clone())),
+        speech: Arc::new(WorkerSpeech::new(services, config.models_strict == "on")),
+        metrics: Arc::new(move || metrics.render()),
+        config: api::ApiConfig {
+            public_url: Some(config.public_url.clone()).filter(|url| !url.is_empty()),
+            cors_origins: config.cors_origins.clone(),
+            token_secret: secret(config, "token", &config.token_secret)?,
+            url_secret: secret(config, "url", &config.url_secret)?,
+            max_upload_bytes: config.max_upload_bytes,
+        },
+        shutdown,
+    })
+}
+
+/// The configured secret, or one of this data directory's own, made at first start and readable by its owner alone.
+fn secret(config: &Config, name: &str, configured: &str) -> anyhow::Result<Vec<u8>> {
+    if !configured.is_empty() {
+        if configured.len() < 32 {
+            bail!("{name}_secret is shorter than 32 bytes; make one with: openssl rand -hex 32");
+        }
+        return Ok(configured.as_bytes().to_vec());
+    }
+    let directory = config.data_dir.join("secrets");
+    let path = directory.join(name);
+    let made = || -> std::io::Result<Vec<u8>> {
+        match fs::read(&path) {
+            Ok(secret) if secret.len() >= 32 => return Ok(secret),
+            Ok(_) => fs::remove_file(&path)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        fs::create_dir_all(&directory)?;
+        let secret = hex::encode(rand::random::<[u8; 32]>()).into_bytes();
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(&secret)?;
+        file.sync_all()?;
+        Ok(secret)
+    };
+    made().with_context(|| format!("could not make or read the secret {}", path.display()))
+}
+
+fn lock(data_dir: &Path) -> anyhow::Result<File> {
+    let file =
+        File::create(data_dir.join("lock")).context("could not make the lock of the data directory")?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(_) => bail!("another voxmill runs on the data directory {}", data_dir.display()),
+    }
+}
+
+fn metrics_handle() -> anyhow::Result<PrometheusHandle> {
+    let builder = PrometheusBuilder::new()
+        .set_buckets(&[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0])?;
+    builder.install_recorder().context("could not start the metrics")
+}
+
+fn warn_of_missing_models(config: &Config) {
+    let catalogue = catalogue(config);
+    let missing: Vec<String> =
+        default_set(&catalogue).into_iter().filter(|name| catalogue.installed(name).is_none()).collect();
+    if !missing.is_empty() {
+        tracing::warn!(missing = missing.join(" "), "models are missing; run: voxmill models pull");
+    }
+}
+
+/// The first signal asks for a drain, the second ends the process at once.
+async fn stop_on_signal(shutdown: CancellationToken) -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    for asked in 0.. {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if asked > 0 {
+            tracing::warn!("stopping at once");
+            std::process::exit(1);
+        }
+        tracing::info!("stopping: nothing new is begun, running jobs have the grace to end");
+        shutdown.cancel();
+    }
+    Ok(())
+}
