@@ -69,7 +69,8 @@ where
     let mut select = select;
     if let Some(cursor) = &page.cursor {
         let last = Position::parse(cursor).ok_or_else(|| Error::input("cursor", "is not one of ours"))?;
-        select = select.filter(
+        // Implied by the second condition, and what lets the index start at the cursor.
+        select = select.filter(keys.created_at.lte(last.created_at)).filter(
             Condition::any()
                 .add(keys.created_at.lt(last.created_at))
                 .add(Condition::all().add(keys.created_at.eq(last.created_at)).add(keys.id.lt(last.id))),

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use pipeline::{parameters::JobKind, state::JobState};
 use sea_orm::{
     ColumnTrait, DerivePartialModel, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, sea_query::Expr,
+    QuerySelect, Select, sea_query::Expr,
 };
 use std::{
     cmp::Reverse,
@@ -39,12 +39,15 @@ impl Jobs {
     /// Looks at no more than a few hundred rows, however many wait.
     pub async fn dispatch(&self, kind: JobKind, at_most: usize) -> Result<Vec<JobId>> {
         let now = self.database.now();
-        let candidates = self.candidates(kind, now, at_most).await?;
+        let reader = self.database.reader();
+        let candidates: Vec<Candidate> =
+            candidates(kind, now, at_most).into_partial_model().all(reader).await?;
         if candidates.is_empty() || at_most == 0 {
             return Ok(vec![]);
         }
-        let active = self.active(&candidates).await?;
-        let picked = pick(candidates, active, at_most);
+        let owners = candidates.iter().map(|candidate| candidate.owner_id).collect();
+        let counted: Vec<(Uuid, i64)> = active(owners).into_tuple().all(reader).await?;
+        let picked = pick(candidates, counted.into_iter().collect(), at_most);
         let change = update()
             .col_expr(Column::State, Expr::value(JobState::Queued.as_str()))
             .col_expr(Column::QueuedAt, Expr::value(now))
@@ -98,35 +101,15 @@ impl Jobs {
 
     /// When the next of the jobs that wait for their time becomes due; those that are due already do not count.
     pub async fn next_due(&self) -> Result<Option<DateTime<Utc>>> {
-        let next = Entity::find()
-            .filter(Column::State.eq(JobState::Waiting.as_str()))
-            .filter(Column::RunAfter.gt(self.database.now()))
-            .order_by_asc(Column::RunAfter)
-            .limit(1)
-            .select_only()
-            .column(Column::RunAfter)
-            .into_tuple()
-            .one(self.database.reader())
-            .await?;
+        let next = upcoming(self.database.now()).into_tuple().one(self.database.reader()).await?;
         Ok(next)
     }
 
     /// The jobs that are not finished, counted. Takes time in proportion to them.
     pub async fn counts(&self) -> Result<Vec<JobCount>> {
         let now = self.database.now();
-        let unfinished = JobState::ALL.into_iter().filter(|state| !state.is_terminal()).map(JobState::as_str);
-        let rows: Vec<(String, String, i64, Option<DateTime<Utc>>)> = Entity::find()
-            .filter(Column::State.is_in(unfinished))
-            .group_by(Column::State)
-            .group_by(Column::Kind)
-            .select_only()
-            .column(Column::Kind)
-            .column(Column::State)
-            .column_as(Expr::col(Column::Id).count(), "count")
-            .column_as(Expr::col(Column::CreatedAt).min(), "oldest")
-            .into_tuple()
-            .all(self.database.reader())
-            .await?;
+        let rows: Vec<(String, String, i64, Option<DateTime<Utc>>)> =
+            unfinished().into_tuple().all(self.database.reader()).await?;
         let counted =
             |(kind_name, state_name, count, oldest): (String, String, i64, Option<DateTime<Utc>>)| {
                 let age = oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
@@ -139,38 +122,57 @@ impl Jobs {
             };
         rows.into_iter().map(counted).collect()
     }
+}
 
-    async fn candidates(&self, kind: JobKind, now: DateTime<Utc>, at_most: usize) -> Result<Vec<Candidate>> {
-        let rows = Entity::find()
-            .filter(Column::State.eq(JobState::Waiting.as_str()))
-            .filter(Column::Kind.eq(kind.as_str()))
-            .filter(Column::RunAfter.lte(now))
-            .order_by_desc(Column::Priority)
-            .order_by_asc(Column::Turn)
-            .order_by_asc(Column::CreatedAt)
-            .order_by_asc(Column::Id)
-            .limit(at_most.max(WINDOW) as u64)
-            .into_partial_model()
-            .all(self.database.reader())
-            .await?;
-        Ok(rows)
-    }
+/// The due jobs that a pick looks at.
+pub(super) fn candidates(kind: JobKind, now: DateTime<Utc>, at_most: usize) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::State.eq(JobState::Waiting.as_str()))
+        .filter(Column::Kind.eq(kind.as_str()))
+        // Written so that it cannot be looked up: by itself SQLite would rather find all that are due by their time
+        // and sort them than walk in the order of dispatch and stop.
+        .filter(Expr::col(Column::RunAfter).lte(now).is(Expr::custom_keyword("TRUE")))
+        .order_by_desc(Column::Priority)
+        .order_by_asc(Column::Turn)
+        .order_by_asc(Column::CreatedAt)
+        .order_by_asc(Column::Id)
+        .limit(at_most.max(WINDOW) as u64)
+}
 
-    /// How many jobs of each owner of the candidates are queued or running.
-    async fn active(&self, candidates: &[Candidate]) -> Result<HashMap<Uuid, i64>> {
-        let owners: HashSet<Uuid> = candidates.iter().map(|candidate| candidate.owner_id).collect();
-        let rows: Vec<(Uuid, i64)> = Entity::find()
-            .filter(Column::OwnerId.is_in(owners))
-            .filter(Column::State.is_in([JobState::Queued.as_str(), JobState::Running.as_str()]))
-            .group_by(Column::OwnerId)
-            .select_only()
-            .column(Column::OwnerId)
-            .column_as(Expr::col(Column::Id).count(), "count")
-            .into_tuple()
-            .all(self.database.reader())
-            .await?;
-        Ok(rows.into_iter().collect())
-    }
+/// How many jobs of each of the owners are queued or running.
+pub(super) fn active(owners: HashSet<Uuid>) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::OwnerId.is_in(owners))
+        .filter(Column::State.is_in([JobState::Queued.as_str(), JobState::Running.as_str()]))
+        .group_by(Column::OwnerId)
+        .select_only()
+        .column(Column::OwnerId)
+        .column_as(Expr::val(1).count(), "count")
+}
+
+/// The moments at which jobs that wait become due, the next first.
+pub(super) fn upcoming(now: DateTime<Utc>) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::State.eq(JobState::Waiting.as_str()))
+        .filter(Column::RunAfter.gt(now))
+        .order_by_asc(Column::RunAfter)
+        .limit(1)
+        .select_only()
+        .column(Column::RunAfter)
+}
+
+/// The jobs that are not finished, by state and kind.
+pub(super) fn unfinished() -> Select<Entity> {
+    let states = JobState::ALL.into_iter().filter(|state| !state.is_terminal()).map(JobState::as_str);
+    Entity::find()
+        .filter(Column::State.is_in(states))
+        .group_by(Column::State)
+        .group_by(Column::Kind)
+        .select_only()
+        .column(Column::Kind)
+        .column(Column::State)
+        .column_as(Expr::col(Column::Id).count(), "count")
+        .column_as(Expr::col(Column::CreatedAt).min(), "oldest")
 }
 
 #[derive(Clone, Debug, DerivePartialModel)]

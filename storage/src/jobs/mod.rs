@@ -9,6 +9,8 @@ mod dispatch;
 mod finish;
 mod inputs;
 mod owner;
+#[cfg(test)]
+mod plans;
 mod reap;
 mod submit;
 

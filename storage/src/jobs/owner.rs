@@ -22,7 +22,8 @@ use pipeline::{
 };
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    sea_query::{Alias, Expr, ExprTrait, Query},
+    Select,
+    sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement},
 };
 
 /// Positions beyond this are not counted out.
@@ -41,19 +42,7 @@ impl Jobs {
     }
 
     pub async fn list(&self, owner: UserId, filter: &JobFilter, page: &Page) -> Result<Listing<Job>> {
-        let mut select = Entity::find().filter(Column::OwnerId.eq(owner.as_uuid()));
-        if let Some(status) = filter.status {
-            let states = status.states().iter().map(|state| state.as_str());
-            select = select.filter(Column::State.is_in(states));
-        }
-        if let Some(kind) = filter.kind {
-            select = select.filter(Column::Kind.eq(kind.as_str()));
-        }
-        if let Some(project) = filter.project {
-            select = select.filter(Column::ProjectId.eq(project.0));
-        }
-        let keys = Keys { created_at: Column::CreatedAt, id: Column::Id };
-        let rows = narrow(select, keys, page)?.all(self.database.reader()).await?;
+        let rows = narrowed(owner, filter, page)?.all(self.database.reader()).await?;
         let rows = listing(rows, page, |row| Position { created_at: row.created_at, id: row.id });
         rows.try_map(Job::try_from)
     }
@@ -84,22 +73,13 @@ impl Jobs {
     pub async fn queue_position(&self, job: &Job) -> Result<Option<u64>> {
         let reader = self.database.reader();
         let Some(row) = Entity::find_by_id(job.id.as_uuid()).one(reader).await? else { return Ok(None) };
-        let of_kind = |state: JobState| {
-            Condition::all().add(Column::State.eq(state.as_str())).add(Column::Kind.eq(row.kind.as_str()))
-        };
-        let ahead = match super::state(&row.state)? {
-            JobState::Queued => count(reader, of_kind(JobState::Queued).add(queued_before(&row))).await?,
-            JobState::Waiting => {
-                let queued = count(reader, of_kind(JobState::Queued)).await?;
-                let higher = of_kind(JobState::Waiting).add(Column::Priority.gt(row.priority));
-                let earlier =
-                    of_kind(JobState::Waiting).add(Column::Priority.eq(row.priority)).add(turn_before(&row));
-                queued + count(reader, higher).await? + count(reader, earlier).await?
-            }
-            JobState::Running | JobState::Completed | JobState::Failed | JobState::Cancelled => {
-                return Ok(None);
-            }
-        };
+        if !matches!(super::state(&row.state)?, JobState::Waiting | JobState::Queued) {
+            return Ok(None);
+        }
+        let mut ahead = 0;
+        for which in before(&row)? {
+            ahead += count(reader, which).await?;
+        }
         Ok(Some(std::cmp::min(ahead + 1, FARTHEST_POSITION)))
     }
 
@@ -156,6 +136,21 @@ impl Jobs {
     }
 }
 
+pub(super) fn narrowed(owner: UserId, filter: &JobFilter, page: &Page) -> Result<Select<Entity>> {
+    let mut select = Entity::find().filter(Column::OwnerId.eq(owner.as_uuid()));
+    if let Some(status) = filter.status {
+        let states = status.states().iter().map(|state| state.as_str());
+        select = select.filter(Column::State.is_in(states));
+    }
+    if let Some(kind) = filter.kind {
+        select = select.filter(Column::Kind.eq(kind.as_str()));
+    }
+    if let Some(project) = filter.project {
+        select = select.filter(Column::ProjectId.eq(project.0));
+    }
+    narrow(select, Keys { created_at: Column::CreatedAt, id: Column::Id }, page)
+}
+
 async fn owned(database: &impl ConnectionTrait, owner: UserId, id: JobId) -> Result<Model> {
     let row =
         Entity::find_by_id(id.as_uuid()).filter(Column::OwnerId.eq(owner.as_uuid())).one(database).await?;
@@ -164,6 +159,22 @@ async fn owned(database: &impl ConnectionTrait, owner: UserId, id: JobId) -> Res
 
 async fn changed_one(database: &impl ConnectionTrait, change: sea_orm::UpdateMany<Entity>) -> Result<Job> {
     returning(database, change).await?.pop().ok_or(Error::NotFound)?.try_into()
+}
+
+/// The jobs of the same kind that go before this one, in parts that each lie together in the index.
+pub(super) fn before(row: &Model) -> Result<Vec<Condition>> {
+    let of_kind = |state: JobState| {
+        Condition::all().add(Column::State.eq(state.as_str())).add(Column::Kind.eq(row.kind.as_str()))
+    };
+    Ok(match super::state(&row.state)? {
+        JobState::Queued => vec![of_kind(JobState::Queued).add(queued_before(row))],
+        JobState::Waiting => vec![
+            of_kind(JobState::Queued),
+            of_kind(JobState::Waiting).add(Column::Priority.gt(row.priority)),
+            of_kind(JobState::Waiting).add(Column::Priority.eq(row.priority)).add(turn_before(row)),
+        ],
+        JobState::Running | JobState::Completed | JobState::Failed | JobState::Cancelled => vec![],
+    })
 }
 
 fn queued_before(row: &Model) -> Condition {
@@ -176,18 +187,22 @@ fn turn_before(row: &Model) -> Condition {
     let same_turn = Condition::any()
         .add(Column::CreatedAt.lt(row.created_at))
         .add(Condition::all().add(Column::CreatedAt.eq(row.created_at)).add(Column::Id.lt(row.id)));
-    Condition::any()
+    let earlier = Condition::any()
         .add(Column::Turn.lt(row.turn))
-        .add(Condition::all().add(Column::Turn.eq(row.turn)).add(same_turn))
+        .add(Condition::all().add(Column::Turn.eq(row.turn)).add(same_turn));
+    // Implied by the second condition, and what lets the index end at the turn.
+    Condition::all().add(Column::Turn.lte(row.turn)).add(earlier)
 }
 
 /// How many rows fit, and at most [`FARTHEST_POSITION`].
 async fn count(database: &impl ConnectionTrait, which: Condition) -> Result<u64> {
-    let rows =
-        Entity::find().select_only().column(Column::Id).filter(which).limit(FARTHEST_POSITION).into_query();
-    let query =
-        Query::select().expr(Expr::val(1).count()).from_subquery(rows, Alias::new("ahead")).to_owned();
-    let Some(row) = database.query_one(&query).await? else { return Ok(0) };
+    let Some(row) = database.query_one(&counting(which)).await? else { return Ok(0) };
     let count: i64 = row.try_get_by_index(0)?;
     Ok(count.unsigned_abs())
+}
+
+pub(super) fn counting(which: Condition) -> SelectStatement {
+    let rows =
+        Entity::find().filter(which).limit(FARTHEST_POSITION).select_only().column(Column::Id).into_query();
+    Query::select().expr(Expr::val(1).count()).from_subquery(rows, Alias::new("ahead")).to_owned()
 }

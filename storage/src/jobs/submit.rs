@@ -15,7 +15,7 @@ use pipeline::{
 };
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ModelTrait, QueryFilter, QueryOrder,
-    QuerySelect, Set,
+    QuerySelect, Select, Set,
 };
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -92,29 +92,28 @@ impl Jobs {
 /// and a newcomer that of the first in line. In the order of turns, nobody waits for the end of another's batch.
 pub(super) async fn next_turn(database: &impl ConnectionTrait, line: Line, owner: UserId) -> Result<i64> {
     let first = first_turn(database, line).await?.unwrap_or(0);
-    let own_last: Option<i64> = waiting(line)
-        .filter(jobs::Column::OwnerId.eq(owner.as_uuid()))
-        .select_only()
-        .column(jobs::Column::Turn)
-        .order_by_desc(jobs::Column::Turn)
-        .limit(1)
-        .into_tuple()
-        .one(database)
-        .await?;
+    let own_last: Option<i64> = turns_of(line, owner).into_tuple().one(database).await?;
     Ok(own_last.map_or(first, |last| first.max(last + 1)))
 }
 
 /// The turn of the first in line, which a job gets that comes back.
 pub(super) async fn first_turn(database: &impl ConnectionTrait, line: Line) -> Result<Option<i64>> {
-    let turn = waiting(line)
+    Ok(turns(line).into_tuple().one(database).await?)
+}
+
+/// The first turn in line.
+pub(super) fn turns(line: Line) -> Select<jobs::Entity> {
+    waiting(line).order_by_asc(jobs::Column::Turn).limit(1).select_only().column(jobs::Column::Turn)
+}
+
+/// The owner's last turn in line.
+pub(super) fn turns_of(line: Line, owner: UserId) -> Select<jobs::Entity> {
+    waiting(line)
+        .filter(jobs::Column::OwnerId.eq(owner.as_uuid()))
+        .order_by_desc(jobs::Column::Turn)
+        .limit(1)
         .select_only()
         .column(jobs::Column::Turn)
-        .order_by_asc(jobs::Column::Turn)
-        .limit(1)
-        .into_tuple()
-        .one(database)
-        .await?;
-    Ok(turn)
 }
 
 /// Jobs that compete with each other.
@@ -140,7 +139,7 @@ pub(super) async fn insert_inputs(
     Ok(())
 }
 
-fn waiting(line: Line) -> sea_orm::Select<jobs::Entity> {
+fn waiting(line: Line) -> Select<jobs::Entity> {
     jobs::Entity::find()
         .filter(jobs::Column::State.eq(JobState::Waiting.as_str()))
         .filter(jobs::Column::Kind.eq(line.kind.as_str()))

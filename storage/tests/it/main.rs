@@ -1,9 +1,12 @@
 //! What storage promises, seen through its public door, on a database file and a directory of its own for each test.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
+
 mod accounts;
 mod files;
 mod jobs;
 mod lifecycle;
+mod play;
 mod sweep;
 mod uploads;
 mod voices;

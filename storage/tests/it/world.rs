@@ -17,18 +17,18 @@ use storage::{
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-pub const QUOTA: u64 = 1_000_000;
-pub const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(crate) const QUOTA: u64 = 1_000_000;
+pub(crate) const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
-pub struct World {
-    pub storage: Storage,
-    pub clock: Clock,
-    pub config: StorageConfig,
-    pub directory: TempDir,
+pub(crate) struct World {
+    pub(crate) storage: Storage,
+    pub(crate) clock: Clock,
+    pub(crate) config: StorageConfig,
+    pub(crate) directory: TempDir,
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = StorageConfig {
             database_url: format!("sqlite://{}?mode=rwc", directory.path().join("voxmill.db").display()),
@@ -42,11 +42,11 @@ impl World {
         Self { storage, clock, config, directory }
     }
 
-    pub fn pass(&self, seconds: u64) {
+    pub(crate) fn pass(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
-    pub async fn user(&self, name: &str) -> UserId {
+    pub(crate) async fn user(&self, name: &str) -> UserId {
         let new = NewUser {
             email: format!("{name}@example.org"),
             password_hash: "hash".into(),
@@ -55,13 +55,13 @@ impl World {
         self.storage.users.create(new).await.unwrap().id
     }
 
-    pub async fn staged(&self, bytes: &[u8]) -> StagedObject {
+    pub(crate) async fn staged(&self, bytes: &[u8]) -> StagedObject {
         let mut staging = self.storage.objects.stage().await.unwrap();
         staging.write_all(bytes).await.unwrap();
         staging.finish().await.unwrap()
     }
 
-    pub async fn new_file(&self, owner: UserId, media: Option<MediaInfo>) -> NewFile {
+    pub(crate) async fn new_file(&self, owner: UserId, media: Option<MediaInfo>) -> NewFile {
         let kind = match &media {
             Some(media) if media.video.is_some() => FileKind::Video,
             Some(_) => FileKind::Audio,
@@ -78,37 +78,37 @@ impl World {
         }
     }
 
-    pub async fn file(&self, owner: UserId, media: Option<MediaInfo>) -> File {
+    pub(crate) async fn file(&self, owner: UserId, media: Option<MediaInfo>) -> File {
         self.storage.files.insert(self.new_file(owner, media).await).await.unwrap()
     }
 
-    pub async fn audio(&self, owner: UserId) -> FileId {
+    pub(crate) async fn audio(&self, owner: UserId) -> FileId {
         self.file(owner, Some(audio(1.0))).await.id
     }
 
     /// A transcribe job of a file of its own.
-    pub async fn job(&self, owner: UserId) -> Job {
+    pub(crate) async fn job(&self, owner: UserId) -> Job {
         let file = self.audio(owner).await;
         self.submit(transcribe(owner, file)).await
     }
 
-    pub async fn submit(&self, new: NewJob) -> Job {
+    pub(crate) async fn submit(&self, new: NewJob) -> Job {
         match self.storage.jobs.submit(new).await.unwrap() {
             Submitted::New(job) | Submitted::Same(job) => job,
         }
     }
 
-    pub async fn dispatch(&self, at_most: usize) -> Vec<JobId> {
+    pub(crate) async fn dispatch(&self, at_most: usize) -> Vec<JobId> {
         self.storage.jobs.dispatch(JobKind::Transcribe, at_most).await.unwrap()
     }
 
     /// Dispatches and claims the job, which must be the only one that is due.
-    pub async fn claim(&self, job: JobId) -> Claim {
+    pub(crate) async fn claim(&self, job: JobId) -> Claim {
         assert_eq!(self.dispatch(10).await, [job]);
         self.storage.jobs.claim(job, "worker").await.unwrap().unwrap()
     }
 
-    pub async fn read(&self, file: &File) -> Vec<u8> {
+    pub(crate) async fn read(&self, file: &File) -> Vec<u8> {
         let mut bytes = vec![];
         let mut reader = self.storage.objects.open(&file.object_key, None).await.unwrap();
         reader.read_to_end(&mut bytes).await.unwrap();
@@ -116,19 +116,19 @@ impl World {
     }
 
     /// The names of all objects.
-    pub async fn objects(&self) -> Vec<String> {
+    pub(crate) async fn objects(&self) -> Vec<String> {
         let listed = self.storage.objects.list("").await.unwrap();
         let mut names: Vec<_> = listed.into_iter().map(|(key, _)| key.to_string()).collect();
         names.sort();
         names
     }
 
-    pub fn staged_files(&self) -> usize {
+    pub(crate) fn staged_files(&self) -> usize {
         std::fs::read_dir(self.config.data_directory.join("staging")).unwrap().count()
     }
 }
 
-pub fn audio(seconds: f64) -> MediaInfo {
+pub(crate) fn audio(seconds: f64) -> MediaInfo {
     MediaInfo {
         duration_seconds: seconds,
         container: "wav".into(),
@@ -138,12 +138,12 @@ pub fn audio(seconds: f64) -> MediaInfo {
 }
 
 /// Without sound.
-pub fn video(seconds: f64) -> MediaInfo {
+pub(crate) fn video(seconds: f64) -> MediaInfo {
     let picture = VideoInfo { codec: "h264".into(), width: 320, height: 240, fps: 25.0 };
     MediaInfo { duration_seconds: seconds, container: "mp4".into(), video: Some(picture), audio: None }
 }
 
-pub fn transcribe(owner: UserId, file: FileId) -> NewJob {
+pub(crate) fn transcribe(owner: UserId, file: FileId) -> NewJob {
     new_job(
         owner,
         Parameters::Transcribe(Transcribe {
@@ -158,7 +158,7 @@ pub fn transcribe(owner: UserId, file: FileId) -> NewJob {
     )
 }
 
-pub fn new_job(owner: UserId, parameters: Parameters) -> NewJob {
+pub(crate) fn new_job(owner: UserId, parameters: Parameters) -> NewJob {
     NewJob {
         owner,
         parameters,
@@ -170,6 +170,6 @@ pub fn new_job(owner: UserId, parameters: Parameters) -> NewJob {
     }
 }
 
-pub fn idempotency(key: &str, fingerprint: &str) -> Option<Idempotency> {
+pub(crate) fn idempotency(key: &str, fingerprint: &str) -> Option<Idempotency> {
     Some(Idempotency { key: key.into(), fingerprint: fingerprint.into() })
 }
