@@ -58,7 +58,7 @@ impl Transcriber for Whisper {
         observer: &mut dyn Observer,
     ) -> Result<Transcription, EngineError> {
         let request = self.request(options)?;
-        let curve = self.vad.curve(audio, &mut Share { observer, from: 0.0, to: LISTENING_SHARE })?;
+        let curve = self.vad.curve(audio, &mut Share::new(observer, 0.0, LISTENING_SHARE))?;
         let windows = windows::plan(&curve);
         if windows.is_empty() {
             observer.progress(1.0);
@@ -75,7 +75,7 @@ impl Transcriber for Whisper {
             None => detect_language(&mut decoder, &mut recording, &windows)?,
         };
         decoder.set_language(language);
-        let observer = &mut Share { observer, from: LISTENING_SHARE, to: 1.0 };
+        let observer = &mut Share::new(observer, LISTENING_SHARE, 1.0);
         let segments =
             transcribe_windows(decoder, Material { recording, windows: &windows, curve: &curve }, observer)?;
         observer.progress(1.0);
@@ -123,7 +123,7 @@ fn transcribe_windows(
         let samples = material.recording.samples(window)?;
         let from = (done / total) as f32;
         done += window.duration();
-        let observer = &mut Share { observer, from, to: (done / total) as f32 };
+        let observer = &mut Share::new(observer, from, (done / total) as f32);
         let spoken = decoder.decode(&samples, window, observer)?;
         let scene = Scene { window, curve: material.curve };
         for spoken in &spoken {
@@ -167,16 +167,24 @@ impl Recording<'_> {
     }
 }
 
-/// A part of a call, whose progress is a share of the whole.
+/// A part of a call, whose progress is a share of the whole. It never falls, even if the part is done twice.
 struct Share<'a> {
     observer: &'a mut dyn Observer,
     from: f32,
     to: f32,
+    highest: f32,
+}
+
+impl<'a> Share<'a> {
+    fn new(observer: &'a mut dyn Observer, from: f32, to: f32) -> Self {
+        Self { observer, from, to, highest: 0.0 }
+    }
 }
 
 impl Observer for Share<'_> {
     fn progress(&mut self, fraction: f32) {
-        self.observer.progress(self.from + (self.to - self.from) * fraction.clamp(0.0, 1.0));
+        self.highest = self.highest.max(fraction.min(1.0));
+        self.observer.progress(self.from + (self.to - self.from) * self.highest);
     }
 
     fn cancelled(&self) -> bool {

@@ -4,9 +4,12 @@ mod common;
 mod english;
 
 use std::cell::Cell;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use models::audio::{Audio, SampleReader, WavReader};
+use models::whisper::Whisper;
 use models::{EngineError, Observer, TranscribeOptions, Transcriber, Transcription, Unwatched};
 
 #[test]
@@ -17,7 +20,7 @@ fn a_speech_is_transcribed_with_times() {
     let options = TranscribeOptions { word_timestamps: true, ..TranscribeOptions::default() };
     for model in ["whisper-tiny.en", "whisper-base"] {
         let mut log = Log::default();
-        let result = common::whisper(model).transcribe(&mut audio, &options, &mut log).unwrap();
+        let result = whisper(model).transcribe(&mut audio, &options, &mut log).unwrap();
         assert_eq!(result.language, "en");
         let text = plain(&text(&result));
         assert_eq!(
@@ -25,8 +28,12 @@ fn a_speech_is_transcribed_with_times() {
             "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
         );
         check_times(&result, duration);
-        for word in result.segments.iter().flat_map(|segment| &segment.words) {
-            eprintln!("{:5.2} {:5.2} {:.2} {}", word.start, word.end, word.confidence, word.text);
+        let words: Vec<_> = result.segments.iter().flat_map(|segment| &segment.words).collect();
+        // He pauses before "ask" and before "what your country"; no word is said in a pause.
+        assert_eq!((words[5].text.as_str(), words[7].text.as_str()), ("ask", "what"));
+        assert!((3.1..3.5).contains(&words[5].start) && (5.2..5.7).contains(&words[7].start), "{words:?}");
+        for (from, to) in [(2.5, 3.1), (4.6, 5.2), (7.8, 8.0)] {
+            assert!(words.iter().all(|word| word.end <= from || to <= word.start), "{words:?}");
         }
         assert!(log.0.is_sorted(), "progress fell: {:?}", log.0);
         assert_eq!(log.0.last(), Some(&1.0));
@@ -47,13 +54,14 @@ fn the_word_error_rate_of_base_is_within_its_bound() {
 fn check_error_rate(model: &str, bound: usize) {
     let Some(folder) = common::recordings() else { return };
     let references = std::fs::read_to_string(folder.join("references.tsv")).unwrap();
-    let mut whisper = common::whisper(model);
+    let mut transcriber = whisper(model);
     let (mut errors, mut words) = (0, 0);
     let begun = Instant::now();
     for (name, reference) in references.lines().filter_map(|line| line.split_once('\t')) {
         let files = ["flac", "wav"].map(|extension| folder.join(name).with_extension(extension));
-        let mut audio = common::decode(files.iter().find(|file| file.is_file()).unwrap());
-        let result = whisper.transcribe(&mut audio, &TranscribeOptions::default(), &mut Unwatched).unwrap();
+        let mut audio = decode(files.iter().find(|file| file.is_file()).unwrap());
+        let result =
+            transcriber.transcribe(&mut audio, &TranscribeOptions::default(), &mut Unwatched).unwrap();
         let (reference, heard) = (english::normalise(reference), english::normalise(&text(&result)));
         let wrong = english::word_errors(&reference, &heard);
         eprintln!("{name}: {wrong}");
@@ -66,7 +74,7 @@ fn check_error_rate(model: &str, bound: usize) {
 
 #[test]
 fn silence_and_noise_make_no_words() {
-    let mut whisper = common::whisper("whisper-base");
+    let mut transcriber = whisper("whisper-base");
     let mut random = 1_u32;
     let mut noise = || {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -78,7 +86,8 @@ fn silence_and_noise_make_no_words() {
     let hum: Vec<f32> = hum.map(|sample| sample + 0.02 * noise()).collect();
     for samples in [silence, hiss, hum] {
         let mut audio = Audio { sample_rate: 16000, samples };
-        let result = whisper.transcribe(&mut audio, &TranscribeOptions::default(), &mut Unwatched).unwrap();
+        let result =
+            transcriber.transcribe(&mut audio, &TranscribeOptions::default(), &mut Unwatched).unwrap();
         assert!(result.segments.is_empty(), "{:?}", result.segments);
     }
 }
@@ -93,8 +102,7 @@ fn a_long_recording_is_read_by_windows_and_keeps_its_times() {
     let duration = audio.duration();
     let mut reader = Measured { audio, longest_read: 0 };
     let options = TranscribeOptions { word_timestamps: true, ..TranscribeOptions::default() };
-    let result =
-        common::whisper("whisper-tiny.en").transcribe(&mut reader, &options, &mut Unwatched).unwrap();
+    let result = whisper("whisper-tiny.en").transcribe(&mut reader, &options, &mut Unwatched).unwrap();
     assert!(reader.longest_read <= 30 * 16000);
     check_times(&result, duration);
     let words = result.segments.iter().flat_map(|segment| &segment.words);
@@ -112,7 +120,7 @@ fn a_cancelled_call_ends_soon() {
     let mut audio = Audio { sample_rate: 16000, samples: once.samples.repeat(30) };
     let mut observer = Impatient { progress: 0.0, cancelled_at: Cell::new(None) };
     let options = TranscribeOptions::default();
-    let result = common::whisper("whisper-tiny.en").transcribe(&mut audio, &options, &mut observer);
+    let result = whisper("whisper-tiny.en").transcribe(&mut audio, &options, &mut observer);
     assert!(matches!(result, Err(EngineError::Cancelled)));
     let took = observer.cancelled_at.get().unwrap().elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
@@ -120,16 +128,34 @@ fn a_cancelled_call_ends_soon() {
 
 #[test]
 fn what_a_model_cannot_do_is_told() {
-    let mut whisper = common::whisper("whisper-tiny.en");
+    let mut transcriber = whisper("whisper-tiny.en");
     let mut audio = Audio { sample_rate: 16000, samples: vec![0.0; 16000] };
     for options in [
         TranscribeOptions { language: Some("de".to_owned()), ..TranscribeOptions::default() },
         TranscribeOptions { language: Some("klingon".to_owned()), ..TranscribeOptions::default() },
         TranscribeOptions { translate: true, ..TranscribeOptions::default() },
     ] {
-        let result = whisper.transcribe(&mut audio, &options, &mut Unwatched);
+        let result = transcriber.transcribe(&mut audio, &options, &mut Unwatched);
         assert!(matches!(result, Err(EngineError::Input(_))), "{options:?}");
     }
+}
+
+fn whisper(name: &str) -> Whisper {
+    // One thread: whisper.cpp's threads spin, and tests run beside each other.
+    Whisper::load(&common::model(name).weights(), common::vad(), 1).unwrap()
+}
+
+/// Decodes with the ffmpeg program to 16 kHz.
+fn decode(path: &Path) -> Audio {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(path)
+        .args(["-f", "f32le", "-ac", "1", "-ar", "16000", "-"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let samples = output.stdout.chunks_exact(4).map(|raw| f32::from_le_bytes(raw.try_into().unwrap()));
+    Audio { sample_rate: 16000, samples: samples.collect() }
 }
 
 fn text(result: &Transcription) -> String {

@@ -128,3 +128,77 @@ fn is_broken_connection(error: &anyhow::Error) -> bool {
     let broken = |error: &reqwest::Error| !error.is_connect() && !error.is_builder();
     error.is::<Truncated>() || error.downcast_ref::<reqwest::Error>().is_some_and(broken)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const CONTENT: &[u8] = b"the weights of a very small model";
+    const SHA256: &str = "8848f57c7a09430cd55ebd8cf562c1e5109a16efff8585bf56ced24aaa0d6e32";
+
+    /// Answers each connection once, and breaks it off after at most `most` bytes of the file.
+    async fn serve(listener: TcpListener, most: usize) {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut stream = BufReader::new(stream);
+            let mut start = 0;
+            let mut line = String::new();
+            while stream.read_line(&mut line).await.unwrap() > 2 {
+                if let Some(range) = line.to_lowercase().strip_prefix("range: bytes=") {
+                    start = range.trim().trim_end_matches('-').parse().unwrap();
+                }
+                line.clear();
+            }
+            let rest = &CONTENT[start..];
+            let head = format!("HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\n\r\n", rest.len());
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&rest[..rest.len().min(most)]).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+    }
+
+    async fn fetch_from_server(
+        most: usize,
+        directory: &Path,
+        sha256: &str,
+    ) -> (anyhow::Result<()>, Vec<u64>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let hub_endpoint = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(serve(listener, most));
+        let spec = FileSpec { name: "w.bin".into(), size: CONTENT.len() as u64, sha256: sha256.into() };
+        let files = vec![HubFile { path: "w.bin".into(), spec }];
+        let repository = Repository { hub: "somebody/something".into(), revision: "main".into(), files };
+        let sources = Sources { hub_endpoint, hub_token: None };
+        let mut steps = Vec::new();
+        let mut on_progress = |progress: Progress| steps.push(progress.bytes_done);
+        let result = fetch(&repository, &sources, directory, &mut on_progress).await;
+        (result, steps)
+    }
+
+    #[tokio::test]
+    async fn a_broken_download_is_resumed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (result, steps) = fetch_from_server(12, directory.path(), SHA256).await;
+        result.unwrap();
+        assert_eq!(steps, [12, 24, 33]);
+        assert_eq!(std::fs::read(directory.path().join("w.bin")).unwrap(), CONTENT);
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_attempt_left_is_kept_and_wrong_content_never_lands() {
+        let directory = tempfile::tempdir().unwrap();
+        let partial = directory.path().join("w.bin.partial");
+        std::fs::write(&partial, &CONTENT[..30]).unwrap();
+        let (result, steps) = fetch_from_server(100, directory.path(), SHA256).await;
+        result.unwrap();
+        assert_eq!(steps, [33]);
+
+        std::fs::remove_file(directory.path().join("w.bin")).unwrap();
+        std::fs::write(&partial, b"something else altogether").unwrap();
+        let (result, _) = fetch_from_server(100, directory.path(), SHA256).await;
+        assert!(result.unwrap_err().to_string().contains("SHA-256"));
+        assert!(!partial.exists() && !directory.path().join("w.bin").exists());
+    }
+}

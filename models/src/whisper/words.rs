@@ -1,6 +1,6 @@
 //! From tokens to words and segments in the time of the recording.
 
-use super::decode::{Spoken, Token};
+use super::decode::{Spoken, Token, mean_probability};
 use super::windows::Window;
 use crate::vad::SpeechCurve;
 use crate::{Segment, Word};
@@ -27,7 +27,7 @@ pub(super) fn segment(spoken: &Spoken, earliest: f64, scene: &Scene<'_>) -> Opti
             start: exact.map_or(from, |span| span.start),
             end: exact.map_or(until, |span| span.end),
             text: self::text(tokens),
-            confidence: confidence(tokens),
+            confidence: mean_probability(tokens),
         });
         from = tokens.last().map_or(until, |token| scene.place(token.end).max(until));
     }
@@ -35,7 +35,7 @@ pub(super) fn segment(spoken: &Spoken, earliest: f64, scene: &Scene<'_>) -> Opti
         (Some(first), Some(last)) => (first.start, last.end),
         _ => (voiced.start, voiced.end),
     };
-    Some(Segment { start, end, text, confidence: confidence(&spoken.tokens), words })
+    Some(Segment { start, end, text, confidence: spoken.confidence(), words })
 }
 
 /// Where a segment was heard.
@@ -83,11 +83,6 @@ fn joined(tokens: &[Token]) -> Vec<u8> {
 
 fn text(tokens: &[Token]) -> String {
     String::from_utf8_lossy(&joined(tokens)).trim().to_owned()
-}
-
-fn confidence(tokens: &[Token]) -> f32 {
-    let sum: f32 = tokens.iter().map(|token| token.probability).sum();
-    (sum / tokens.len().max(1) as f32).clamp(0.0, 1.0)
 }
 
 #[cfg(test)]
