@@ -15,6 +15,10 @@ lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# Beside the programs that do the same work: docs/benchmarks.md; make bench BENCH="--only speech --rounds 5".
+bench: build
+	tests/bench/run.sh $(BENCH)
+
 # The OpenAPI document, anew from the code.
 openapi: build
 	$(VOXMILL) openapi > api/openapi.json
