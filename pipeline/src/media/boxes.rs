@@ -1,11 +1,11 @@
-//! The outline of MPEG-4 and Matroska files, read without a decoder: whether the file ends before its outermost
+//! The outline of MPEG-4, Matroska and WAV files, read without a decoder: whether the file ends before its outermost
 //! parts do, as an upload that broke off does.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// True when the file is MPEG-4 or Matroska and plainly incomplete. False for all else, unreadable files included.
+/// True when the file is MPEG-4, Matroska or WAV and plainly incomplete. False for all else, unreadable files included.
 pub(super) fn is_cut_short(path: &Path) -> bool {
     let outline = File::open(path).and_then(|mut file| {
         let mut start = [0; 12];
@@ -15,13 +15,14 @@ pub(super) fn is_cut_short(path: &Path) -> bool {
         match &start[..read] {
             [_, _, _, _, b'f', b't', b'y', b'p', ..] => mpeg4_is_cut_short(&mut file, size),
             [0x1a, 0x45, 0xdf, 0xa3, ..] => matroska_is_cut_short(&mut file, size),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E'] => wav_is_cut_short(&mut file, size),
             _other => Ok(false),
         }
     });
     outline.unwrap_or(false)
 }
 
-/// True when a Matroska file says of itself that it is WebM.
+/// True when a Matroska file says of itself that it is of the kind for the web.
 pub(super) fn is_webm(path: &Path) -> bool {
     let mut start = [0; 64];
     let read = File::open(path).and_then(|mut file| read_up_to(&mut file, &mut start)).unwrap_or(0);
@@ -91,6 +92,28 @@ fn matroska_is_cut_short(file: &mut File, file_size: u64) -> io::Result<bool> {
     }
     let Some(segment_size) = read_vint(file)? else { return Ok(false) };
     Ok(file.stream_position()?.saturating_add(segment_size) > file_size)
+}
+
+/// The row of chunks up to the one that holds the sound.
+fn wav_is_cut_short(file: &mut File, file_size: u64) -> io::Result<bool> {
+    /// A program that writes into a pipe cannot know the size, and writes something near the largest one.
+    const UNKNOWN: u64 = 0x7fff_f000;
+    let mut position = 12;
+    while position + 8 <= file_size {
+        file.seek(SeekFrom::Start(position))?;
+        let mut header = [0; 8];
+        file.read_exact(&mut header)?;
+        let [kind @ .., a, b, c, d] = header;
+        let size = u64::from(u32::from_le_bytes([a, b, c, d]));
+        let end = position + 8 + size;
+        if &kind == b"data" {
+            // A few missing bytes are a sloppy writer's.
+            return Ok(size < UNKNOWN && end > file_size + size / 100);
+        }
+        // Chunks are padded to an even size.
+        position = end + size % 2;
+    }
+    Ok(false)
 }
 
 /// A size of EBML: the leading zero bits of the first byte count the bytes that follow. None where it is unknown.

@@ -11,9 +11,6 @@ use crate::media_info::{AudioInfo, MediaInfo, VideoInfo};
 /// Errors: those of [`Source::open`], and `media_unsupported` for a file without picture and sound.
 pub(super) fn probe(path: &Path, job: &Job) -> Result<MediaInfo, MediaError> {
     let mut source = Source::open(path)?;
-    if boxes::is_cut_short(path) {
-        return Err(MediaError::truncated("the file ends before its parts do"));
-    }
     let (video, audio) = (source.video()?, source.audio()?);
     if video.is_none() && audio.is_none() {
         return Err(MediaError::unsupported("neither picture nor sound"));

@@ -18,7 +18,7 @@ use super::error::{MediaError, MediaErrorCode};
 const CONTAINERS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,wav,w64,mp3,flac,ogg,aac,aiff,avi,mpegts,mpeg,\
                           flv,caf,amr,asf,au,ac3,eac3";
 
-/// Decoders in wide use and in the sight of fuzzers. MagicYUV and its like are absent on purpose (CVE-2026-8461).
+/// Decoders in wide use and in the sight of fuzzers. `magicyuv` and its like are absent on purpose (CVE-2026-8461).
 const DECODERS: &str = "h264,hevc,libdav1d,vp8,vp9,mpeg4,mpeg1video,mpeg2video,mjpeg,h263,flv,vp6f,msmpeg4v1,\
                         msmpeg4v2,msmpeg4,wmv1,wmv2,wmv3,vc1,theora,prores,dnxhd,dvvideo,\
                         aac,aac_latm,mp3float,mp3,mp2float,mp2,mp1float,ac3,eac3,flac,vorbis,libvorbis,opus,libopus,\
@@ -58,11 +58,16 @@ pub(super) struct Track {
 impl Source {
     /// Errors: `media_unsupported`, `media_truncated`, `media_too_large`, `media_failed`.
     pub(super) fn open(path: &Path) -> Result<Self, MediaError> {
-        let input = open_input(path).map_err(|error| refusal(path, error))?;
-        let source =
-            Self { has_exact_length: has_exact_length(&input), input, reach: 0.0, damaged_packets: 0 };
-        source.check_size()?;
-        Ok(source)
+        let mut input = open_input(path).map_err(|error| refusal(path, error))?;
+        // Once before any frame is decoded, and again for what only the frames tell.
+        check_size(&input)?;
+        find_streams(&mut input).map_err(|error| refusal(path, error))?;
+        check_size(&input)?;
+        if boxes::is_cut_short(path) {
+            return Err(MediaError::truncated("the file ends before its parts do"));
+        }
+        let has_exact_length = has_exact_length(&input);
+        Ok(Self { input, has_exact_length, reach: 0.0, damaged_packets: 0 })
     }
 
     /// FFmpeg's name of the container: several, with commas, where one reader serves a family.
@@ -135,7 +140,7 @@ impl Source {
         loop {
             let mut packet = Packet::empty();
             match packet.read(&mut self.input) {
-                Ok(()) => return Ok(Some(self.from_start(packet))),
+                Ok(()) => return Ok(Some(self.count_from_start(packet))),
                 Err(Error::Eof) => return Ok(None),
                 Err(Error::InvalidData) if self.damaged_packets < MOST_DAMAGED => self.damaged_packets += 1,
                 Err(Error::InvalidData) => return Err(MediaError::truncated("too many damaged packets")),
@@ -189,7 +194,11 @@ impl Source {
         if stream.disposition().contains(stream::Disposition::ATTACHED_PIC) {
             return Ok(None);
         }
-        listed_decoder(&stream.parameters())?;
+        let parameters = stream.parameters();
+        listed_decoder(&parameters)?;
+        if kind == media::Type::Video && dimensions(&parameters).0 == 0 {
+            return Err(MediaError::unsupported("a picture of unknown size"));
+        }
         Ok(Some(self.track(&stream)))
     }
 
@@ -213,7 +222,7 @@ impl Source {
         start_time(&self.input).map_or(0.0, |start| start as f64 / f64::from(ffi::AV_TIME_BASE))
     }
 
-    fn from_start(&mut self, mut packet: Packet) -> Packet {
+    fn count_from_start(&mut self, mut packet: Packet) -> Packet {
         let Some(time_base) = self.input.stream(packet.stream()).map(|stream| stream.time_base()) else {
             return packet;
         };
@@ -228,20 +237,6 @@ impl Source {
             self.reach = self.reach.max(seconds(end, time_base));
         }
         packet
-    }
-
-    fn check_size(&self) -> Result<(), MediaError> {
-        let too_large = |what: &str| Err(MediaError::new(MediaErrorCode::MediaTooLarge, what));
-        if self.input.nb_streams() > MOST_STREAMS {
-            return too_large("too many streams");
-        }
-        for stream in self.input.streams() {
-            let (width, height) = dimensions(&stream.parameters());
-            if u64::from(width) * u64::from(height) > MOST_PIXELS {
-                return too_large("too many pixels");
-            }
-        }
-        Ok(())
     }
 }
 
@@ -266,9 +261,8 @@ pub(super) fn seconds(time: i64, time_base: Rational) -> f64 {
     time as f64 * f64::from(time_base)
 }
 
-/// `avformat_open_input` and `avformat_find_stream_info`, with the limits that the wrapper cannot hand to the
-/// second: it may decode frames to learn their format.
-#[expect(unsafe_code, reason = "the wrapper passes no codec options to avformat_find_stream_info")]
+/// Opens the container: its header is read, its packets are not.
+#[expect(unsafe_code, reason = "the wrapper decodes frames before it hands the container out")]
 fn open_input(path: &Path) -> Result<context::Input, Error> {
     // The prefix keeps a name such as `concat:a|b` a name.
     let mut url = b"file:".to_vec();
@@ -285,28 +279,48 @@ fn open_input(path: &Path) -> Result<context::Input, Error> {
     ] {
         options.set(name, value);
     }
-    // SAFETY: as the library's documentation asks: the context starts null and is owned by the wrapper as soon as it
-    // is open (a failed open frees it); the option dictionaries are freed here; the array of options has one entry
-    // for each stream that exists at the call.
+    // SAFETY: the context starts null; a failed open frees it, and the wrapper owns it otherwise. What is left of the
+    // options is freed here.
     unsafe {
         let mut context = ptr::null_mut();
         let mut unused = options.disown();
         let opened = ffi::avformat_open_input(&mut context, url.as_ptr(), ptr::null_mut(), &mut unused);
         drop(Dictionary::own(unused));
-        if opened < 0 {
-            return Err(Error::from(opened));
-        }
-        let input = context::Input::wrap(context);
-        let bounds = || {
-            let mut bounds = Dictionary::new();
-            bounds.set("max_pixels", &MOST_PIXELS.to_string());
-            bounds.disown()
-        };
-        let mut bounds: Vec<_> = (0..input.nb_streams()).map(|_stream| bounds()).collect();
-        let found = ffi::avformat_find_stream_info(context, bounds.as_mut_ptr());
-        bounds.into_iter().for_each(|bounds| drop(Dictionary::own(bounds)));
-        if found < 0 { Err(Error::from(found)) } else { Ok(input) }
+        if opened < 0 { Err(Error::from(opened)) } else { Ok(context::Input::wrap(context)) }
     }
+}
+
+/// Reads packets, and decodes some where it must, to learn what the streams are.
+#[expect(unsafe_code, reason = "the wrapper cannot bound the decoders that this opens")]
+fn find_streams(input: &mut context::Input) -> Result<(), Error> {
+    let bounds = |_stream| {
+        let mut bounds = Dictionary::new();
+        bounds.set("max_pixels", &MOST_PIXELS.to_string());
+        // SAFETY: taken back below.
+        unsafe { bounds.disown() }
+    };
+    let mut bounds: Vec<_> = (0..input.nb_streams()).map(bounds).collect();
+    // SAFETY: there is one dictionary for each stream that exists at the call, and each is taken back.
+    let found = unsafe {
+        let found = ffi::avformat_find_stream_info(input.as_mut_ptr(), bounds.as_mut_ptr());
+        bounds.into_iter().for_each(|bounds| drop(Dictionary::own(bounds)));
+        found
+    };
+    if found < 0 { Err(Error::from(found)) } else { Ok(()) }
+}
+
+fn check_size(input: &context::Input) -> Result<(), MediaError> {
+    let too_large = |what: &str| Err(MediaError::new(MediaErrorCode::MediaTooLarge, what));
+    if input.nb_streams() > MOST_STREAMS {
+        return too_large("too many streams");
+    }
+    for stream in input.streams() {
+        let (width, height) = dimensions(&stream.parameters());
+        if u64::from(width) * u64::from(height) > MOST_PIXELS {
+            return too_large("too many pixels");
+        }
+    }
+    Ok(())
 }
 
 /// What a file that would not open is: cut short where its outline shows it, else not ours.

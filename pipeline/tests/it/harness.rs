@@ -30,14 +30,9 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        Self::with(Limits::default())
-    }
-
-    pub(crate) fn with(limits: Limits) -> Self {
-        let child = PathBuf::from(env!("CARGO_BIN_EXE_media-child"));
         Self {
             directory: tempfile::tempdir().unwrap(),
-            runner: MediaRunner::new(child, vec![], limits),
+            runner: child_under(Limits::default()),
             cancel: CancellationToken::new(),
         }
     }
@@ -70,6 +65,10 @@ impl Bench {
         std::fs::write(&path, bytes).unwrap();
         path
     }
+}
+
+pub(crate) fn child_under(limits: Limits) -> MediaRunner {
+    MediaRunner::new(PathBuf::from(env!("CARGO_BIN_EXE_media-child")), vec![], limits)
 }
 
 /// Follows an operation that nobody stops, and nobody watches.

@@ -118,13 +118,7 @@ fn corpus(bench: &Bench) -> Vec<Case> {
         both(name, bench.written(name, &whole[..whole.len() * percent / 100]), MediaTruncated);
     }
     let wav = std::fs::read(bench.made("whole.wav", "-f lavfi -i sine=duration=20")).unwrap();
-    // The outline of a WAV file is not looked at; its sound is missed when it is read.
-    cases.push(Case {
-        name: "half a WAV file",
-        path: bench.written("half.wav", &wav[..wav.len() / 2]),
-        probed: None,
-        decoded: Some(MediaTruncated),
-    });
+    both("half a WAV file", bench.written("half.wav", &wav[..wav.len() / 2]), MediaTruncated);
     let mp3 = std::fs::read(bench.made("whole.mp3", "-f lavfi -i sine=duration=10")).unwrap();
     cases.push(Case {
         name: "MP3 with a tail of noise",
@@ -216,7 +210,7 @@ async fn damage_in_every_place_is_survived() {
     let Some(talk) = talk() else { return };
     let bench = Bench::new();
     let whole = std::fs::read(talk).unwrap();
-    for seed in 0..12_usize {
+    for seed in 0..6_usize {
         let mut bytes = whole.clone();
         for step in 0..200_usize {
             let at = (seed * 7_919 + step * 104_729) % bytes.len();

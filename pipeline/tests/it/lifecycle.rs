@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pipeline::media::{Limits, MediaErrorCode, PcmDecoding, VideoGeneration, Watch};
 use pipeline::parameters::{Quality, VideoContainer};
 
-use crate::harness::{Bench, unwatched};
+use crate::harness::{Bench, child_under, unwatched};
 
 /// Work for minutes: a long picture, encoded slowly.
 fn long_work(bench: &Bench) -> VideoGeneration {
@@ -24,14 +24,44 @@ fn long_work(bench: &Bench) -> VideoGeneration {
     }
 }
 
-/// True while a process has this text in its command line or works in this directory.
 fn is_anyone_at_work_in(bench: &Bench) -> bool {
+    worker_in(bench).is_some()
+}
+
+/// The folder in `/proc` of the process that works in the job's directory.
+fn worker_in(bench: &Bench) -> Option<PathBuf> {
     let directory = bench.path("").canonicalize().unwrap();
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes.into_iter().any(|process| {
-        std::fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == directory)
-            && std::fs::read_to_string(process.path().join("stat")).is_ok_and(|stat| !stat.contains(") Z "))
+    let mut processes = std::fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
+    processes.find(|process| {
+        std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd == directory)
+            && std::fs::read_to_string(process.join("stat")).is_ok_and(|stat| !stat.contains(") Z "))
     })
+}
+
+#[tokio::test]
+async fn the_child_is_shut_in_while_it_works() {
+    let bench = Bench::new();
+    let work = long_work(&bench);
+    let mut seen = None;
+    let mut on_progress = |_progress: f64| {
+        let Some(worker) = worker_in(&bench) else { return };
+        let read = |name: &str| std::fs::read_to_string(worker.join(name)).unwrap_or_default();
+        let network = std::fs::read_link(worker.join("ns/net")).ok();
+        seen.get_or_insert((read("status"), read("limits"), read("environ"), network));
+        bench.cancel.cancel();
+    };
+    let watch = Watch { cancel: &bench.cancel, on_progress: &mut on_progress };
+    bench.runner.generate_video(work, watch).await.unwrap_err();
+    let (status, limits, environment, network) = seen.unwrap();
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    let limit = |name: &str| limits.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(limit("Max address space").contains(&Limits::default().memory_bytes.to_string()));
+    assert!(limit("Max core file size").contains(" 0 "));
+    assert!(!environment.contains("PATH="), "{environment}");
+    // Not every kernel lets a process leave the network; where it does, the child has.
+    if let Some(network) = network {
+        assert_ne!(network, std::fs::read_link("/proc/self/ns/net").unwrap());
+    }
 }
 
 #[tokio::test]
@@ -99,20 +129,20 @@ fn a_killed_parent_takes_its_child_along() {
 
 #[tokio::test]
 async fn limits_end_the_child_with_their_own_codes() {
-    let cases: [(MediaErrorCode, fn(&mut Limits)); 4] = [
-        (MediaErrorCode::MediaTooComplex, |limits| limits.cpu = Duration::from_secs(1)),
-        (MediaErrorCode::MediaTooComplex, |limits| limits.wall_clock = Duration::from_millis(700)),
-        (MediaErrorCode::MediaTooLarge, |limits| limits.memory_bytes = 400 << 20),
-        (MediaErrorCode::StorageFull, |limits| limits.output_bytes = 20_000),
+    let bench = Bench::new();
+    let work = VideoGeneration { quality: Quality::Medium, ..long_work(&bench) };
+    let free = Limits::default();
+    let cases = [
+        (MediaErrorCode::MediaTooComplex, Limits { cpu: Duration::from_secs(1), ..free.clone() }),
+        (MediaErrorCode::MediaTooComplex, Limits { wall_clock: Duration::from_millis(700), ..free.clone() }),
+        (MediaErrorCode::MediaTooLarge, Limits { memory_bytes: 400 << 20, ..free.clone() }),
+        (MediaErrorCode::StorageFull, Limits { output_bytes: 20_000, ..free }),
     ];
-    for (code, set) in cases {
-        let mut limits = Limits::default();
-        set(&mut limits);
-        let bench = Bench::with(limits);
-        let work = VideoGeneration { quality: Quality::Medium, ..long_work(&bench) };
-        let error = bench.runner.generate_video(work, unwatched(&bench.cancel)).await.unwrap_err();
+    for (code, limits) in cases {
+        let runner = child_under(limits);
+        let error = runner.generate_video(work.clone(), unwatched(&bench.cancel)).await.unwrap_err();
         assert_eq!(error.code, code, "{error}");
-        assert!(!bench.path("out.webm").exists());
+        assert!(!work.output.exists());
     }
 }
 
