@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use rubato::audioadapter_buffers::direct::SequentialSlice;
-use rubato::{Fft, FixedSync, Resampler};
+use rubato::{Fft, FixedSync, Resampler, WindowFunction};
 
 /// Mono sound in memory; full scale is -1 to 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,7 +124,10 @@ pub fn resample(audio: &Audio, sample_rate: u32) -> Audio {
         return Audio { sample_rate, samples: audio.samples.clone() };
     }
     let (from, to) = (audio.sample_rate as usize, sample_rate as usize);
-    let mut resampler = Fft::<f32>::new(from, to, RESAMPLE_BLOCK, 1, FixedSync::Input)
+    // An even number of the smallest blocks: the filter's delay is then a whole number of samples on both sides.
+    let smallest = from / greatest_common_divisor(from, to);
+    let block = 2 * smallest * RESAMPLE_BLOCK.div_ceil(2 * smallest);
+    let mut resampler = Fft::<f32>::new_custom(from, to, block, 1, 1, WINDOW, FixedSync::Input)
         .expect("Both rates of an Audio are above zero. This is a bug.");
     let input = SequentialSlice::new(&audio.samples, 1, audio.samples.len())
         .expect("One channel is as long as the samples. This is a bug.");
@@ -135,7 +138,13 @@ pub fn resample(audio: &Audio, sample_rate: u32) -> Audio {
 }
 
 const READ_BLOCK: usize = 1 << 16;
-const RESAMPLE_BLOCK: usize = 4096;
+/// Samples of input; the longer, the sharper the filter.
+const RESAMPLE_BLOCK: usize = 1024;
+const WINDOW: WindowFunction = WindowFunction::BlackmanHarris2;
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
 
 #[derive(Clone, Copy)]
 enum Encoding {
