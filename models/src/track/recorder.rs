@@ -2,7 +2,7 @@
 //! gain is known.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -28,6 +28,9 @@ const BLOCK: usize = 1 << 16;
 const PEAK_LIMIT: f32 = 0.891;
 /// The largest magnitude of a 24-bit sample.
 const FULL_SCALE: f32 = 8_388_607.0;
+/// Where a WAVEFORMATEXTENSIBLE header, which 24-bit samples need, says which speakers the channels are for.
+const CHANNEL_MASK_OFFSET: u64 = 40;
+const FRONT_CENTER: u32 = 4;
 
 impl Recorder {
     /// Records beside `path`, on the same file system.
@@ -119,7 +122,7 @@ fn write_wav(
         bits_per_sample: 24,
         sample_format: SampleFormat::Int,
     };
-    let mut writer = WavWriter::new(BufWriter::new(file), spec).context("cannot write the track")?;
+    let mut writer = WavWriter::new(BufWriter::new(&mut *file), spec).context("cannot write the track")?;
     let mut bytes = Vec::with_capacity(BLOCK * 4);
     loop {
         if observer.cancelled() {
@@ -136,7 +139,11 @@ fn write_wav(
             writer.write_sample(value).context("cannot write the track")?;
         }
     }
-    Ok(writer.finalize().context("cannot write the track")?)
+    writer.finalize().context("cannot write the track")?;
+    // hound says that the one channel is the front left speaker, which encoders refuse.
+    file.seek(SeekFrom::Start(CHANNEL_MASK_OFFSET)).context("cannot write the track")?;
+    file.write_all(&FRONT_CENTER.to_le_bytes()).context("cannot write the track")?;
+    Ok(())
 }
 
 fn folder(path: &Path) -> anyhow::Result<&Path> {
