@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use pipeline::{parameters::JobKind, state::JobState};
 use sea_orm::{
     ColumnTrait, DerivePartialModel, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select, sea_query::Expr,
+    QuerySelect, Select, UpdateMany, sea_query::Expr,
 };
 use std::{
     cmp::Reverse,
@@ -48,13 +48,7 @@ impl Jobs {
         let owners = candidates.iter().map(|candidate| candidate.owner_id).collect();
         let counted: Vec<(Uuid, i64)> = active(owners).into_tuple().all(reader).await?;
         let picked = pick(candidates, counted.into_iter().collect(), at_most);
-        let change = update()
-            .col_expr(Column::State, Expr::value(JobState::Queued.as_str()))
-            .col_expr(Column::QueuedAt, Expr::value(now))
-            .filter(Column::Id.is_in(picked.iter().copied()))
-            // Somebody may have cancelled it, or another dispatcher picked it, since we looked.
-            .filter(Column::State.eq(JobState::Waiting.as_str()));
-        let rows = returning(self.database.writer(), change).await?;
+        let rows = returning(self.database.writer(), mark(&picked, now)).await?;
         let queued: HashSet<Uuid> = rows.into_iter().map(|row| row.id).collect();
         let dispatched: Vec<JobId> =
             picked.into_iter().filter(|id| queued.contains(id)).map(JobId::from).collect();
@@ -96,6 +90,7 @@ impl Jobs {
             .filter(Column::State.eq(JobState::Queued.as_str()))
             .filter(Column::QueuedAt.lt(now - older_than));
         let rows = returning(self.database.writer(), change).await?;
+        rows.iter().for_each(|row| self.changed(row.id.into()));
         rows.into_iter().map(|row| Ok((kind(&row.kind)?, row.id.into()))).collect()
     }
 
@@ -129,14 +124,24 @@ pub(super) fn candidates(kind: JobKind, now: DateTime<Utc>, at_most: usize) -> S
     Entity::find()
         .filter(Column::State.eq(JobState::Waiting.as_str()))
         .filter(Column::Kind.eq(kind.as_str()))
-        // Written so that it cannot be looked up: by itself SQLite would rather find all that are due by their time
-        // and sort them than walk in the order of dispatch and stop.
-        .filter(Expr::col(Column::RunAfter).lte(now).is(Expr::custom_keyword("TRUE")))
+        // Else SQLite would rather find all that are due by their time and sort them than walk in the order of
+        // dispatch and stop.
+        .filter(not_looked_up(Column::RunAfter.lte(now)))
         .order_by_desc(Column::Priority)
         .order_by_asc(Column::Turn)
         .order_by_asc(Column::CreatedAt)
         .order_by_asc(Column::Id)
         .limit(at_most.max(WINDOW) as u64)
+}
+
+/// Marks those of the picked that still wait: somebody may have cancelled one, or another dispatcher picked it.
+pub(super) fn mark(picked: &[Uuid], now: DateTime<Utc>) -> UpdateMany<Entity> {
+    update()
+        .col_expr(Column::State, Expr::value(JobState::Queued.as_str()))
+        .col_expr(Column::QueuedAt, Expr::value(now))
+        .filter(Column::Id.is_in(picked.iter().copied()))
+        // Else SQLite would rather walk through all that wait than find the few ids.
+        .filter(not_looked_up(Column::State.eq(JobState::Waiting.as_str())))
 }
 
 /// How many jobs of each of the owners are queued or running.
@@ -173,6 +178,11 @@ pub(super) fn unfinished() -> Select<Entity> {
         .column(Column::State)
         .column_as(Expr::col(Column::Id).count(), "count")
         .column_as(Expr::col(Column::CreatedAt).min(), "oldest")
+}
+
+/// The same condition, but not one for which an index is used.
+fn not_looked_up(condition: Expr) -> Expr {
+    condition.is(Expr::custom_keyword("TRUE"))
 }
 
 #[derive(Clone, Debug, DerivePartialModel)]

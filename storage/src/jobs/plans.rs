@@ -21,6 +21,10 @@ async fn hot_queries_seek_and_never_sort() {
         "INDEX jobs_due (state=? AND kind=?)",
     );
     check(
+        &plan(&|| dispatch::mark(&[ada.as_uuid(), UserId::new().as_uuid()], now).build(sqlite)).await,
+        "INDEX sqlite_autoindex_jobs_1 (id=?)",
+    );
+    check(
         &plan(&|| dispatch::active([ada.as_uuid()].into()).build(sqlite)).await,
         "COVERING INDEX jobs_of_owner_by_state (owner_id=? AND state=?)",
     );

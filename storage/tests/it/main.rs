@@ -7,6 +7,8 @@ mod files;
 mod jobs;
 mod lifecycle;
 mod play;
+mod scale;
+mod schema;
 mod sweep;
 mod uploads;
 mod voices;

@@ -20,7 +20,7 @@ async fn no_order_of_events_breaks_the_rules() {
     let world = World::new().await;
     let owners = [world.user("ada").await, world.user("bob").await];
     let mut play = Play { random: Random(seed), world, jobs: HashMap::new(), leases: vec![] };
-    for _ in 0..600 {
+    for _ in 0..300 {
         play.step(owners).await;
         play.check().await;
     }
