@@ -211,14 +211,17 @@ impl<'a> ApiExtractor<'a> for SentRefreshToken {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        if let Some(token) = caller::bearer(request) {
-            return Ok(Self(token.to_owned()));
-        }
-        if request.content_type().is_none() {
-            return Err(ApiError::unauthenticated().into());
+        // The body comes first: a client may send its access token as Bearer with every request.
+        let has_body = request.content_type().is_some() && body::content_length(request) != Some(0);
+        let bearer = caller::bearer(request).map(str::to_owned);
+        if !has_body {
+            return Ok(Self(bearer.ok_or_else(ApiError::unauthenticated)?));
         }
         let json = body::read_json(request, body).await?;
-        Ok(Self(body::typed::<RefreshRequest>(json)?.value.refresh_token))
+        match bearer {
+            Some(token) if json.get("refresh_token").is_none() => Ok(Self(token)),
+            Some(_) | None => Ok(Self(body::typed::<RefreshRequest>(json)?.value.refresh_token)),
+        }
     }
 }
 

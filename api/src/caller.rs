@@ -8,7 +8,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use storage::api_keys::API_KEY_PREFIX;
 use storage::ids::{LoginId, UserId};
 
-use crate::app::App;
+use crate::app::{App, Links};
 use crate::error::{ApiError, Result};
 use crate::signed_url::Proof;
 
@@ -16,11 +16,13 @@ const BEARER: &str = "Bearer";
 const SIGNED_URL: &str = "SignedUrl";
 
 /// A user, by access token or API key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) user: UserId,
     /// None for an API key.
     pub(crate) login: Option<LoginId>,
+    /// URLs as this caller sees the server.
+    pub(crate) links: Links,
 }
 
 impl<'a> ApiExtractor<'a> for Caller {
@@ -55,7 +57,7 @@ impl<'a> ApiExtractor<'a> for Caller {
 }
 
 /// The right to one resource: its owner's, or that of whoever holds a signed URL to it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(crate) enum Access {
     Owner(Caller),
     /// The signature was checked against the path of this request.
@@ -112,17 +114,24 @@ pub(crate) fn bearer(request: &Request) -> Option<&str> {
 
 async fn authenticate(request: &Request) -> Result<Caller> {
     let app = App::of(request)?;
-    let storage = &app.services.storage;
     let token = bearer(request).ok_or_else(ApiError::unauthenticated)?;
+    let (user, login) = identify(app, token).await?.ok_or_else(ApiError::invalid_token)?;
+    Ok(Caller { user, login, links: app.links(request) })
+}
+
+/// Whose token it is, and of which login; none when it is none of ours, has run out or was revoked.
+async fn identify(app: &App, token: &str) -> Result<Option<(UserId, Option<LoginId>)>> {
+    let storage = &app.services.storage;
     if token.starts_with(API_KEY_PREFIX) {
         let owner = storage.api_keys.owner_of(token).await?;
-        return owner.map(|user| Caller { user, login: None }).ok_or_else(ApiError::invalid_token);
+        return Ok(owner.map(|user| (user, None)));
     }
-    let subject = app.tokens.verify(token).ok_or_else(ApiError::invalid_token)?;
-    if !storage.logins.is_live(subject.login).await? {
-        return Err(ApiError::invalid_token());
+    match app.tokens.verify(token) {
+        Some(subject) if storage.logins.is_live(subject.login).await? => {
+            Ok(Some((subject.user, Some(subject.login))))
+        }
+        Some(_) | None => Ok(None),
     }
-    Ok(Caller { user: subject.user, login: Some(subject.login) })
 }
 
 fn scheme(ty: &'static str) -> MetaSecurityScheme {

@@ -14,7 +14,7 @@ use poem_openapi::registry::{
 use poem_openapi::types::Type;
 use poem_openapi::{Object, OpenApi, OpenApiService};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Dialect};
 
 const TITLE: &str = "Voxmill";
 const DESCRIPTION: &str = "Turns recorded voice and video into other voice and video.";
@@ -63,6 +63,13 @@ struct ErrorDetails {
     issue: String,
 }
 
+/// Body of every error elsewhere.
+#[derive(Object)]
+#[oai(rename = "Detail")]
+struct DetailObject {
+    detail: String,
+}
+
 /// The routes of `T`, which also refuse the methods that they lack.
 pub(crate) struct Routes<T>(pub(crate) T);
 
@@ -81,9 +88,12 @@ pub(crate) fn service<T: OpenApi>(api: T) -> OpenApiService<T, ()> {
 impl<T: OpenApi> OpenApi for Document<T> {
     fn meta() -> Vec<MetaApi> {
         let mut apis = T::meta();
-        for operation in apis.iter_mut().flat_map(|api| &mut api.paths).flat_map(|path| &mut path.operations)
-        {
-            add_refusals(operation);
+        for path in apis.iter_mut().flat_map(|api| &mut api.paths) {
+            let schema = match Dialect::of(&path.path) {
+                Dialect::Coded => ErrorObject::schema_ref(),
+                Dialect::Detail => DetailObject::schema_ref(),
+            };
+            path.operations.iter_mut().for_each(|operation| add_refusals(operation, &schema));
         }
         apis
     }
@@ -91,6 +101,7 @@ impl<T: OpenApi> OpenApi for Document<T> {
     fn register(registry: &mut Registry) {
         T::register(registry);
         ErrorObject::register(registry);
+        DetailObject::register(registry);
         for schema in registry.schemas.values_mut() {
             make_optional_nullable(schema);
         }
@@ -134,7 +145,7 @@ fn refuse_other_methods(methods: &mut HashMap<Method, BoxEndpoint<'static>>) {
     }
 }
 
-fn add_refusals(operation: &mut MetaOperation) {
+fn add_refusals(operation: &mut MetaOperation, schema: &MetaSchemaRef) {
     let has = |place: MetaParamIn| operation.params.iter().any(|param| param.in_type == place);
     let mut statuses = vec![500];
     if !operation.security.is_empty() {
@@ -159,10 +170,10 @@ fn add_refusals(operation: &mut MetaOperation) {
     {
         response.description = "Done";
     }
-    operation.responses.responses.extend(statuses.into_iter().map(refusal));
+    operation.responses.responses.extend(statuses.into_iter().map(|status| refusal(status, schema)));
 }
 
-fn refusal(status: u16) -> MetaResponse {
+fn refusal(status: u16, schema: &MetaSchemaRef) -> MetaResponse {
     MetaResponse {
         description: match status {
             400 => "A parameter is missing, of the wrong type or out of range",
@@ -182,7 +193,7 @@ fn refusal(status: u16) -> MetaResponse {
         status_range: None,
         content: vec![MetaMediaType {
             content_type: poem_openapi::payload::Json::<ErrorObject>::CONTENT_TYPE,
-            schema: ErrorObject::schema_ref(),
+            schema: schema.clone(),
         }],
         headers: vec![],
     }

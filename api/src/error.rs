@@ -80,13 +80,13 @@ pub(crate) struct ApiError {
     message: Cow<'static, str>,
     /// The sentence that `[voice-project]` clients read.
     detail: Cow<'static, str>,
-    invalid: Option<Invalid>,
+    invalid: Option<Box<Invalid>>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ApiError {
     pub(crate) fn invalid(field: impl Into<String>, issue: impl Into<String>) -> Self {
-        let invalid = Some(Invalid::new(field, issue));
+        let invalid = Some(Box::new(Invalid::new(field, issue)));
         Self {
             detail: "Bad Request".into(),
             invalid,
@@ -120,7 +120,7 @@ impl ApiError {
 
     /// What the body names does not exist, or is another's.
     pub(crate) fn missing(field: impl Into<String>) -> Self {
-        let invalid = Some(Invalid::new(field, "names nothing that exists"));
+        let invalid = Some(Box::new(Invalid::new(field, "names nothing that exists")));
         Self { invalid, ..Self::not_found() }
     }
 
@@ -186,14 +186,14 @@ impl ApiError {
 
     fn coded(&self) -> serde_json::Value {
         let mut body = json!({"error": self.code.as_str(), "message": self.message, "detail": self.detail});
-        if let Some(Invalid { field, issue }) = &self.invalid {
+        if let Some(Invalid { field, issue }) = self.invalid.as_deref() {
             body["details"] = json!({"field": field, "issue": issue});
         }
         body
     }
 
     fn detailed(&self) -> serde_json::Value {
-        match &self.invalid {
+        match self.invalid.as_deref() {
             Some(Invalid { field, issue }) => json!({field: [issue]}),
             None => json!({"detail": self.detail}),
         }
@@ -220,7 +220,7 @@ impl ApiError {
 }
 
 /// How the paths of each document say an error.
-enum Dialect {
+pub(crate) enum Dialect {
     /// `{"error", "message", "details"?, "detail"}`
     Coded,
     /// `{"detail"}`, or the fields
@@ -228,7 +228,7 @@ enum Dialect {
 }
 
 impl Dialect {
-    fn of(path: &str) -> Self {
+    pub(crate) fn of(path: &str) -> Self {
         if path == "/api/v1" || path.starts_with("/api/v1/") { Self::Coded } else { Self::Detail }
     }
 }

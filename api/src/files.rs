@@ -53,7 +53,7 @@ impl FilesApi {
     ///
     /// Audio, video, or UTF-8 text (SRT, VTT, plain) up to 10 MiB, told by its content.
     #[oai(path = "/upload", method = "post", operation_id = "upload_file")]
-    async fn upload(&self, caller: Caller, form: UploadForm, request: &Request) -> Result<CreatedFile> {
+    async fn upload(&self, caller: Caller, form: UploadForm) -> Result<CreatedFile> {
         let room = intake::room(&self.app, caller.user).await?;
         if let Some(length) = form.length {
             room.admit(length.saturating_sub(FORM_OVERHEAD))?;
@@ -61,7 +61,7 @@ impl FilesApi {
         let Received { filename, staged, project_name } = self.receive(form, room).await?;
         let arrival = Arrival { owner: caller.user, filename, project_name, staged };
         let file = intake::accept(&self.app, arrival).await?;
-        Ok(CreatedFile::Created(Json(FileObject::new(file, &self.app.links(request), Utc::now()))))
+        Ok(CreatedFile::Created(Json(FileObject::new(file, &caller.links, Utc::now()))))
     }
 
     /// List files, newest first
@@ -69,7 +69,6 @@ impl FilesApi {
     async fn list(
         &self,
         caller: Caller,
-        request: &Request,
         /// Id of a project.
         project: Query<Option<i64>>,
         kind: Query<Option<FileKind>>,
@@ -81,16 +80,16 @@ impl FilesApi {
         let filter = FileFilter { project: project.0.map(ProjectId), kind: kind.0.map(Into::into) };
         let files =
             self.app.services.storage.files.list(caller.user, &filter, &page(limit.0, cursor.0)).await?;
-        let (links, now) = (self.app.links(request), Utc::now());
-        let items = files.items.into_iter().map(|file| FileObject::new(file, &links, now)).collect();
+        let now = Utc::now();
+        let items = files.items.into_iter().map(|file| FileObject::new(file, &caller.links, now)).collect();
         Ok(Json(Listed { items, next_cursor: files.next_cursor }))
     }
 
     /// Get a file
     #[oai(path = "/:file_id", method = "get", operation_id = "get_file")]
-    async fn get(&self, caller: Caller, file_id: Path<Uuid>, request: &Request) -> Result<Json<FileObject>> {
+    async fn get(&self, caller: Caller, file_id: Path<Uuid>) -> Result<Json<FileObject>> {
         let file = self.app.services.storage.files.find(caller.user, FileId::from(file_id.0)).await?;
-        Ok(Json(FileObject::new(file, &self.app.links(request), Utc::now())))
+        Ok(Json(FileObject::new(file, &caller.links, Utc::now())))
     }
 
     /// Delete a file

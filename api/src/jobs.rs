@@ -5,7 +5,6 @@ use std::sync::Arc;
 use chrono::Utc;
 use futures_util::stream::BoxStream;
 use pipeline::state::JobState;
-use poem::Request;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::{EventStream, Json};
@@ -29,9 +28,9 @@ pub(crate) struct JobsApi {
 impl JobsApi {
     /// Get the status of a job
     #[oai(path = "/status/:job_id", method = "get", operation_id = "get_job")]
-    async fn status(&self, caller: Caller, job_id: Path<Uuid>, request: &Request) -> Result<Json<JobObject>> {
+    async fn status(&self, caller: Caller, job_id: Path<Uuid>) -> Result<Json<JobObject>> {
         let job = self.app.services.storage.jobs.find(caller.user, JobId::from(job_id.0)).await?;
-        self.show(job, request).await
+        self.show(job, &caller).await
     }
 
     /// List jobs, newest first
@@ -39,7 +38,6 @@ impl JobsApi {
     async fn list(
         &self,
         caller: Caller,
-        request: &Request,
         status: Query<Option<JobStatus>>,
         kind: Query<Option<JobKind>>,
         /// Id of a project.
@@ -56,10 +54,9 @@ impl JobsApi {
         };
         let page = page(limit.0, cursor.0);
         let jobs = self.app.services.storage.jobs.list(caller.user, &filter, &page).await?;
-        let links = self.app.links(request);
         let mut items = vec![];
         for job in jobs.items {
-            items.push(view(&self.app, job).await?.show(&links));
+            items.push(view(&self.app, job).await?.show(&caller.links));
         }
         Ok(Json(Listed { items, next_cursor: jobs.next_cursor }))
     }
@@ -68,16 +65,16 @@ impl JobsApi {
     ///
     /// One that runs stops within two seconds.
     #[oai(path = "/jobs/:job_id/cancel", method = "post", operation_id = "cancel_job")]
-    async fn cancel(&self, caller: Caller, job_id: Path<Uuid>, request: &Request) -> Result<Json<JobObject>> {
+    async fn cancel(&self, caller: Caller, job_id: Path<Uuid>) -> Result<Json<JobObject>> {
         let job = self.app.services.storage.jobs.cancel(caller.user, JobId::from(job_id.0)).await?;
-        self.show(job, request).await
+        self.show(job, &caller).await
     }
 
     /// Run a failed job again
     #[oai(path = "/jobs/:job_id/retry", method = "post", operation_id = "retry_job")]
-    async fn retry(&self, caller: Caller, job_id: Path<Uuid>, request: &Request) -> Result<Json<JobObject>> {
+    async fn retry(&self, caller: Caller, job_id: Path<Uuid>) -> Result<Json<JobObject>> {
         let job = self.app.services.storage.jobs.retry(caller.user, JobId::from(job_id.0)).await?;
-        self.show(job, request).await
+        self.show(job, &caller).await
     }
 
     /// Follow a job
@@ -91,12 +88,11 @@ impl JobsApi {
         /// The last event that the client has seen.
         #[oai(name = "Last-Event-ID")]
         last: Header<Option<String>>,
-        request: &Request,
     ) -> Result<EventStream<BoxStream<'static, JobObject>>> {
         let watched = Watched {
             app: self.app.clone(),
-            links: self.app.links(request),
             owner: caller.user,
+            links: caller.links,
             job: JobId::from(job_id.0),
         };
         let seen = last.0.and_then(|id| id.trim().parse().ok());
@@ -105,8 +101,8 @@ impl JobsApi {
 }
 
 impl JobsApi {
-    async fn show(&self, job: Job, request: &Request) -> Result<Json<JobObject>> {
-        Ok(Json(view(&self.app, job).await?.show(&self.app.links(request))))
+    async fn show(&self, job: Job, caller: &Caller) -> Result<Json<JobObject>> {
+        Ok(Json(view(&self.app, job).await?.show(&caller.links)))
     }
 }
 

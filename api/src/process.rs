@@ -111,8 +111,10 @@ impl ProcessApi {
         parameters.validate()?;
         self.app.services.speech.check(&parameters)?;
         let fingerprint = hex::encode(Sha256::digest(format!("{} {canonical}", parameters.kind().as_str())));
-        let idempotency =
-            key.map(|key| Ok::<_, ApiError>(Idempotency { key: sane_key(key)?, fingerprint })).transpose()?;
+        let idempotency = match key {
+            Some(key) => Some(Idempotency { key: sane_key(key)?, fingerprint }),
+            None => None,
+        };
         let new = NewJob {
             owner: caller.user,
             parameters,
@@ -129,9 +131,8 @@ impl ProcessApi {
             }
             Submitted::Same(job) => job,
         };
-        let links = self.app.links(request);
-        let location = links.plain(&status_path(job.id.as_uuid()));
-        Ok(JobAccepted::Accepted(Json(AcceptedJob::new(&job, &links)), location))
+        let location = caller.links.plain(&status_path(job.id.as_uuid()));
+        Ok(JobAccepted::Accepted(Json(AcceptedJob::new(&job, &caller.links)), location))
     }
 }
 

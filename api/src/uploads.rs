@@ -46,7 +46,7 @@ enum DroppedUpload {
 impl UploadsApi {
     /// Begin an upload in parts
     #[oai(path = "/", method = "post", operation_id = "begin_upload")]
-    async fn begin(&self, caller: Caller, body: Body<NewUpload>, request: &Request) -> Result<BegunUpload> {
+    async fn begin(&self, caller: Caller, body: Body<NewUpload>) -> Result<BegunUpload> {
         let NewUpload { filename, size_bytes, content_type, project_name, sha256 } = body.value;
         let size_bytes =
             u64::try_from(size_bytes).map_err(|_| ApiError::invalid("size_bytes", "must be at least 1"))?;
@@ -63,19 +63,14 @@ impl UploadsApi {
             sha256: sha256.map(|digest| digest.to_ascii_lowercase()),
         };
         let upload = self.app.services.storage.uploads.begin(announced).await?;
-        Ok(BegunUpload::Created(Json(self.object(upload, request))))
+        Ok(BegunUpload::Created(Json(object(upload, &caller))))
     }
 
     /// See which parts are here
     #[oai(path = "/:upload_id", method = "get", operation_id = "get_upload")]
-    async fn get(
-        &self,
-        caller: Caller,
-        upload_id: Path<Uuid>,
-        request: &Request,
-    ) -> Result<Json<UploadObject>> {
+    async fn get(&self, caller: Caller, upload_id: Path<Uuid>) -> Result<Json<UploadObject>> {
         let upload = self.app.services.storage.uploads.find(caller.user, UploadId::from(upload_id.0)).await?;
-        Ok(Json(self.object(upload, request)))
+        Ok(Json(object(upload, &caller)))
     }
 
     /// Send a part
@@ -107,19 +102,14 @@ impl UploadsApi {
 
     /// Make a file of the parts
     #[oai(path = "/:upload_id/complete", method = "post", operation_id = "complete_upload")]
-    async fn complete(
-        &self,
-        caller: Caller,
-        upload_id: Path<Uuid>,
-        request: &Request,
-    ) -> Result<CreatedFile> {
+    async fn complete(&self, caller: Caller, upload_id: Path<Uuid>) -> Result<CreatedFile> {
         let (uploads, id) = (&self.app.services.storage.uploads, UploadId::from(upload_id.0));
         let (staged, upload) = uploads.assemble(caller.user, id).await?;
         let Upload { filename, project_name, .. } = upload;
         let arrival = Arrival { owner: caller.user, filename, project_name, staged };
         let file = intake::accept(&self.app, arrival).await?;
         uploads.remove(caller.user, id).await?;
-        Ok(CreatedFile::Created(Json(FileObject::new(file, &self.app.links(request), Utc::now()))))
+        Ok(CreatedFile::Created(Json(FileObject::new(file, &caller.links, Utc::now()))))
     }
 
     /// Drop an upload
@@ -130,10 +120,8 @@ impl UploadsApi {
     }
 }
 
-impl UploadsApi {
-    fn object(&self, upload: Upload, request: &Request) -> UploadObject {
-        UploadObject::new(upload, &self.app.links(request), Utc::now())
-    }
+fn object(upload: Upload, caller: &Caller) -> UploadObject {
+    UploadObject::new(upload, &caller.links, Utc::now())
 }
 
 fn broken_off() -> io::Error {

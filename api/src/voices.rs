@@ -11,7 +11,7 @@ use poem_openapi::{ApiResponse, OpenApi};
 use sha2::{Digest, Sha256};
 use storage::error::Error as StorageError;
 use storage::files::File;
-use storage::ids::{FileId, VoiceId};
+use storage::ids::{FileId, UserId, VoiceId};
 use storage::objects::{ObjectKey, StagedObject};
 use storage::voices::{NewVoice, VoiceFilter};
 use tokio::io::AsyncReadExt;
@@ -137,7 +137,7 @@ impl VoicesApi {
         language: Query<Option<String>>,
     ) -> Result<Wav> {
         check_text(&text.0)?;
-        let voice = self.source(caller, profile_id.0).await?;
+        let voice = self.source(caller.user, profile_id.0).await?;
         let language = language.0.unwrap_or(voice.language);
         check_language(&language)?;
         let key = preview_key(&[&voice.revision, &text.0, &language])?;
@@ -181,12 +181,12 @@ impl VoicesApi {
         Ok(seconds)
     }
 
-    async fn source(&self, caller: Caller, id: Uuid) -> Result<Source> {
+    async fn source(&self, owner: UserId, id: Uuid) -> Result<Source> {
         if let Some(voice) = self.app.builtin_voice(id) {
             let revision = revision(id, voice.created_at);
             return Ok(Source { sound: Sound::Builtin(id), language: voice.language, revision });
         }
-        let voice = self.app.services.storage.voices.find(caller.user, VoiceId::from(id)).await?;
+        let voice = self.app.services.storage.voices.find(owner, VoiceId::from(id)).await?;
         let revision = revision(id, voice.created_at);
         Ok(Source { sound: Sound::Sample(voice.object_key), language: voice.language, revision })
     }

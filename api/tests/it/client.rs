@@ -17,7 +17,6 @@ use crate::doubles::{MagicProbe, TalkativeSpeech};
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(&api::openapi()).unwrap());
 
-pub(crate) const TOKEN_SECRET: &[u8] = b"a token secret of thirty-two byte";
 pub(crate) const QUOTA: u64 = 100_000;
 pub(crate) const MAX_UPLOAD: u64 = 60_000;
 pub(crate) const PUBLIC_URL: &str = "https://voxmill.example";
@@ -37,31 +36,8 @@ pub(crate) struct Answer {
 
 impl TestApp {
     pub(crate) async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let database_url = format!("sqlite://{}/test.db?mode=rwc", directory.path().display());
-        migrations::up(&database_url).await.unwrap();
-        let config = StorageConfig {
-            database_url,
-            data_directory: directory.path().to_owned(),
-            default_quota_bytes: QUOTA,
-            retention: None,
-        };
-        let storage = Storage::open(&config).await.unwrap();
-        let shutdown = CancellationToken::new();
-        let services = Services {
-            storage: storage.clone(),
-            probe: Arc::new(MagicProbe),
-            speech: Arc::new(TalkativeSpeech),
-            metrics: Arc::new(|| "voxmill_up 1\n".to_owned()),
-            config: ApiConfig {
-                public_url: Some(PUBLIC_URL.to_owned()),
-                cors_origins: vec!["https://app.example".to_owned()],
-                token_secret: TOKEN_SECRET.to_vec(),
-                url_secret: b"a url secret of thirty-two bytes".to_vec(),
-                max_upload_bytes: MAX_UPLOAD,
-            },
-            shutdown: shutdown.clone(),
-        };
+        let (services, directory) = services(QUOTA).await;
+        let (storage, shutdown) = (services.storage.clone(), services.shutdown.clone());
         Self { routes: api::routes(services).boxed(), storage, shutdown, _directory: directory }
     }
 
@@ -119,13 +95,37 @@ impl TestApp {
     }
 }
 
+/// The services of a server whose users have this quota, and the directory of its data, which goes when it is dropped.
+pub(crate) async fn services(default_quota_bytes: u64) -> (Services, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let database_url = format!("sqlite://{}/test.db?mode=rwc", directory.path().display());
+    migrations::up(&database_url).await.unwrap();
+    let data_directory = directory.path().to_owned();
+    let config = StorageConfig { database_url, data_directory, default_quota_bytes, retention: None };
+    let services = Services {
+        storage: Storage::open(&config).await.unwrap(),
+        probe: Arc::new(MagicProbe),
+        speech: Arc::new(TalkativeSpeech),
+        metrics: Arc::new(|| "voxmill_up 1\n".to_owned()),
+        config: ApiConfig {
+            public_url: Some(PUBLIC_URL.to_owned()),
+            cors_origins: vec!["https://app.example".to_owned()],
+            token_secret: b"a token secret of thirty-two byte".to_vec(),
+            url_secret: b"a url secret of thirty-two bytes".to_vec(),
+            max_upload_bytes: MAX_UPLOAD,
+        },
+        shutdown: CancellationToken::new(),
+    };
+    (services, directory)
+}
+
 pub(crate) fn request(method: Method, path: &str, token: &str) -> RequestBuilder {
     let path = path.strip_prefix(PUBLIC_URL).unwrap_or(path);
     let request = Request::builder().method(method).uri_str(path);
     if token.is_empty() { request } else { request.header("authorization", format!("Bearer {token}")) }
 }
 
-pub(crate) fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut form = vec![];
     for (head, body) in parts {
         form.extend(format!("--XX\r\nContent-Disposition: form-data; {head}\r\n\r\n").bytes());

@@ -1,5 +1,7 @@
 //! The API through its HTTP door, over real storage on SQLite in a directory of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
+
 mod auth;
 mod client;
 mod doubles;
@@ -7,5 +9,6 @@ mod edge;
 mod files;
 mod jobs;
 mod openapi;
+mod server;
 mod uploads;
 mod voices;
