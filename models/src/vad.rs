@@ -126,7 +126,7 @@ impl Vad {
             probabilities.extend(self.feed(&mut state, &block[..whole])?);
             observer.progress(position as f32 / audio.len() as f32);
         }
-        Ok(SpeechCurve { probabilities, duration: position as f64 / f64::from(SAMPLE_RATE) })
+        Ok(SpeechCurve::new(probabilities, position as f64 / f64::from(SAMPLE_RATE)))
     }
 }
 
@@ -153,6 +153,15 @@ pub(crate) struct SpeechCurve {
 }
 
 impl SpeechCurve {
+    /// `duration` of the audio in seconds; the last frame may reach beyond it.
+    pub(crate) fn new(probabilities: Vec<f32>, duration: f64) -> Self {
+        Self { probabilities, duration }
+    }
+
+    pub(crate) fn duration(&self) -> f64 {
+        self.duration
+    }
+
     /// Speech begins at the upper threshold and lasts until the probability was below the lower one for a while: a
     /// single threshold would chatter.
     pub(crate) fn spans(&self, rules: SpanRules) -> Vec<SpeechSpan> {
@@ -247,7 +256,7 @@ mod tests {
         let probabilities: Vec<f32> =
             probabilities.iter().flat_map(|(count, value)| std::iter::repeat_n(*value, *count)).collect();
         let duration = probabilities.len() as f64 * FRAME_SECONDS;
-        SpeechCurve { probabilities, duration }
+        SpeechCurve::new(probabilities, duration)
     }
 
     const RULES: SpanRules = SpanRules { min_speech: 0.1, min_silence: 0.32, padding: 0.0 };

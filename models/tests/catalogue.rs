@@ -3,6 +3,9 @@
 use models::EngineError;
 use models::catalogue::{Catalogue, CatalogueError, Sources, Task, default_directory};
 
+/// Nothing listens on port 1.
+const UNREACHABLE: &str = "http://127.0.0.1:1";
+
 fn catalogue_in(directory: &std::path::Path) -> Catalogue {
     Catalogue::new(directory.to_owned(), Sources::from_env())
 }
@@ -33,6 +36,17 @@ async fn the_default_set_and_the_quick_model_can_be_installed() {
         assert!(installed.weights().is_file());
         assert!(last.is_none_or(|progress| progress.bytes_done == progress.bytes_total));
         assert_eq!(catalogue.installed(name).unwrap(), installed);
+    }
+}
+
+/// The sums in the catalogue are those of files that other programs converted from the same weights.
+#[tokio::test]
+async fn weights_are_converted_to_the_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    let sources = Sources { hub_endpoint: UNREACHABLE.into(), hub_token: None };
+    let catalogue = Catalogue::new(directory.path().to_owned(), sources);
+    for name in ["ge2e", "whisper-tiny.en"] {
+        catalogue.pull(name, |_| {}).await.unwrap();
     }
 }
 
@@ -67,8 +81,7 @@ async fn damage_is_found_and_mended() {
 #[tokio::test]
 async fn an_unreachable_hub_is_told_as_the_cause() {
     let directory = tempfile::tempdir().unwrap();
-    // Nothing listens on port 1.
-    let sources = Sources { hub_endpoint: "http://127.0.0.1:1".into(), hub_token: None };
+    let sources = Sources { hub_endpoint: UNREACHABLE.into(), hub_token: None };
     let catalogue = Catalogue::new(directory.path().to_owned(), sources);
     let error = catalogue.pull("whisper-small", |_| {}).await.unwrap_err();
     assert!(matches!(&error, CatalogueError::Fetch { causes, .. } if causes.len() == 1), "{error}");

@@ -16,9 +16,6 @@ use whisper_rs::{
 use super::windows::Window;
 use crate::{EngineError, Observer};
 
-/// Seconds of silence around the speech of a window.
-pub(super) const PADDING: f64 = 0.4;
-
 /// What is the same for all windows of a call.
 pub(super) struct Request<'a> {
     /// As Whisper names it; none until it is known, which must be before decoding.
@@ -41,6 +38,12 @@ pub(super) struct Token {
     pub(super) probability: f32,
     /// When its sound ends.
     pub(super) end: f64,
+}
+
+#[derive(Clone, Copy)]
+struct Sound<'a> {
+    samples: &'a [f32],
+    speech_seconds: f64,
 }
 
 pub(super) struct Decoder<'a> {
@@ -113,29 +116,31 @@ impl<'a> Decoder<'a> {
     ) -> Result<Vec<Spoken>, EngineError> {
         let full = self.context.model_n_audio_ctx();
         let fitted = fitted_context(window.duration()).min(full);
-        self.run(samples, fitted, observer)?;
+        let sound = Sound { samples, speech_seconds: window.speech_end - window.start };
+        self.run(sound, fitted, observer)?;
         let quick = self.spoken();
         if fitted == full || !is_doubtful(&quick) {
             return Ok(quick);
         }
-        self.run(samples, full, observer)?;
+        self.run(sound, full, observer)?;
         Ok(self.spoken())
     }
 
     fn run(
         &mut self,
-        samples: &[f32],
+        sound: Sound<'_>,
         audio_context: c_int,
         observer: &mut dyn Observer,
     ) -> Result<(), EngineError> {
+        /// whisper.cpp ignores what is shorter than a fifth of this.
+        const SHORTEST: f64 = 0.5;
         let mut watch = Watch { observer };
         let mut parameters = parameters(&self.request, &self.prompt, audio_context);
         parameters.set_n_threads(self.threads as c_int);
-        // What follows the last word is padding: without this bound Whisper would listen to it once more.
-        let seconds = samples.len() as f64 / f64::from(crate::vad::SAMPLE_RATE);
-        parameters.set_duration_ms(((seconds - PADDING).max(0.5) * 1000.0) as c_int);
+        // Without this bound Whisper would listen once more to the silence behind the last word.
+        parameters.set_duration_ms((sound.speech_seconds.max(SHORTEST) * 1000.0) as c_int);
         watch.install(&mut parameters);
-        let result = self.state.full(parameters, samples);
+        let result = self.state.full(parameters, sound.samples);
         if watch.observer.cancelled() {
             return Err(EngineError::Cancelled);
         }
