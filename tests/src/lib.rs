@@ -1,1 +1,22 @@
-//! Placeholder
+//! The harness of the end-to-end tests: the real binary, started on data of its own, and a user of its HTTP API.
+
+pub mod server;
+pub mod user;
+
+use std::path::PathBuf;
+
+/// The real recordings that the tests work on. They are not part of the project; a test that needs them says so and
+/// ends where they are absent.
+pub fn shared_data(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")).join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: {} is absent", path.display());
+    None
+}
+
+/// The root of the project.
+pub fn project_root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}

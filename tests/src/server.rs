@@ -1,0 +1,168 @@
+//! The `voxmill` program as a child process.
+
+use crate::user::User;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A start takes migrations and little else.
+const START: Duration = Duration::from_secs(60);
+
+/// A running server; killed when dropped.
+pub struct Server {
+    child: Child,
+    pub url: String,
+    data: TempDir,
+    settings: Vec<(String, String)>,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With settings such as `("VOXMILL_QUOTA_BYTES", "1000")`.
+    pub fn start_with(settings: &[(&str, &str)]) -> Self {
+        let data = tempfile::Builder::new().prefix("voxmill-test-").tempdir().unwrap();
+        let settings: Vec<_> = settings.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
+        let (child, url) = spawn(data.path(), &settings);
+        Self { child, url, data, settings }
+    }
+
+    /// A new user of this server.
+    pub async fn user(&self) -> User {
+        User::register(&self.url).await
+    }
+
+    pub fn data_directory(&self) -> &Path {
+        self.data.path()
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, as the kernel or an operator would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit status once it has drained.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.child.wait().unwrap()
+    }
+
+    /// Starts again on the same data, at another port.
+    pub fn restart(&mut self) {
+        let (child, url) = spawn(self.data.path(), &self.settings);
+        (self.child, self.url) = (child, url);
+    }
+
+    /// Files below the data directory that hold artifacts or work in progress: what a leak would leave.
+    pub fn stored_files(&self) -> Vec<PathBuf> {
+        ["objects", "staging", "work"]
+            .iter()
+            .flat_map(|name| files_below(&self.data.path().join(name)))
+            .collect()
+    }
+
+    /// The processes that this server started and that still run.
+    pub fn children(&self) -> Vec<u32> {
+        let id = self.child.id();
+        let listed = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        let mut children: Vec<u32> = listed.split_whitespace().filter_map(|id| id.parse().ok()).collect();
+        // A child is listed under the thread that started it.
+        for task in std::fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten() {
+            let listed = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            children.extend(listed.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+        }
+        children.sort_unstable();
+        children.dedup();
+        children
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program, as `cargo build --workspace` leaves it beside the tests.
+pub fn program() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let program = tests.ancestors().nth(2).unwrap().join("voxmill");
+    assert!(program.exists(), "{} is absent; run: cargo build --workspace", program.display());
+    program
+}
+
+fn spawn(data: &Path, settings: &[(String, String)]) -> (Child, String) {
+    let mut child = Command::new(program())
+        .args(["serve", "--bind", "127.0.0.1:0", "--data-dir"])
+        .arg(data)
+        .envs(settings.iter().cloned())
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let (found, address) = mpsc::channel();
+    let keep = std::env::var_os("VOXMILL_TEST_LOG").is_some();
+    // Reads to the end, or the server would block on a full pipe.
+    std::thread::spawn(move || {
+        let mut earlier = String::new();
+        for line in log.lines().map_while(Result::ok) {
+            if keep {
+                eprintln!("{line}");
+            }
+            if let Some((_, rest)) = line.split_once("listening on ") {
+                let _ = found.send(Ok(rest.split('"').next().unwrap().to_owned()));
+            }
+            earlier = format!("{earlier}{line}\n");
+            if earlier.len() > 1 << 16 {
+                earlier.clear();
+            }
+        }
+        let _ = found.send(Err(earlier));
+    });
+    match address.recv_timeout(START) {
+        Ok(Ok(url)) => (child, url),
+        Ok(Err(log)) => panic!("the server did not start:\n{log}"),
+        Err(_) => panic!("the server did not start within {START:?}"),
+    }
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = vec![];
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            files.extend(files_below(&entry.path()));
+        } else {
+            files.push(entry.path());
+        }
+    }
+    files
+}
+
+/// Asks until `condition` gives something, at most for `limit`.
+///
+/// # Panics
+/// After the limit, with `what`.
+pub async fn eventually<T>(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    loop {
+        tick.tick().await;
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {limit:?}");
+    }
+}

@@ -1,0 +1,106 @@
+//! The program as people type it.
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output};
+use tempfile::TempDir;
+use tests::server::{Server, program};
+use tests::shared_data;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn submit_uploads_waits_and_fetches() {
+    let Some(speech) = shared_data("speech/jfk.wav") else { return };
+    let server = Server::start();
+    let user = server.user().await;
+    let data = server.data_directory();
+    let key = run(Command::new(program()).args(["admin", "api-key", &user.email, "--data-dir"]).arg(data));
+    let key = String::from_utf8(key.stdout).unwrap().trim().to_owned();
+    let output = TempDir::new().unwrap();
+    let done = run(Command::new(program())
+        .args(["submit", "transcribe", "--set", "source_language=en", "--json", "--output"])
+        .arg(output.path())
+        .arg(&speech)
+        .envs([("VOXMILL_SERVER", &server.url), ("VOXMILL_API_KEY", &key)]));
+    let job: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(job["status"], "completed");
+    let text = std::fs::read_to_string(output.path().join("jfk.transcript.txt")).unwrap().to_lowercase();
+    assert!(text.contains("ask not what your country can do for you"), "{text}");
+}
+
+#[test]
+fn dub_needs_no_server() {
+    let Some(talk) = shared_data("talk.mp4") else { return };
+    let folder = TempDir::new().unwrap();
+    let (text, dubbed) = (folder.path().join("script.srt"), folder.path().join("dubbed.mkv"));
+    std::fs::write(&text, "1\n00:00:01,000 --> 00:00:04,000\nThe mill turns night and day.\n").unwrap();
+    run(Command::new(program()).arg("dub").arg(talk).arg("--segments").arg(&text).arg("-o").arg(&dubbed));
+    let probed = crate::media::probe(&dubbed);
+    assert_eq!(probed["streams"].as_array().unwrap().len(), 2);
+    assert!(crate::media::decoded_frames(&dubbed) > 200);
+}
+
+#[test]
+fn a_setting_that_nobody_knows_stops_the_start() {
+    let refused = Command::new(program())
+        .args(["serve", "--data-dir", "/nonexistent"])
+        .env("VOXMILL_BINDD", "x")
+        .output()
+        .unwrap();
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("VOXMILL_BINDD"));
+}
+
+#[test]
+fn two_servers_do_not_share_a_data_directory() {
+    let server = Server::start();
+    let second = Command::new(program())
+        .args(["serve", "--bind", "127.0.0.1:0", "--data-dir"])
+        .arg(server.data_directory())
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another voxmill"));
+}
+
+#[test]
+fn the_schema_goes_back_and_forth() {
+    let data = TempDir::new().unwrap();
+    let migrate = |arguments: &[&str]| {
+        run(Command::new(program()).arg("migrate").args(arguments).arg("--data-dir").arg(data.path()))
+    };
+    migrate(&[]);
+    migrate(&["--down", "4"]);
+    migrate(&[]);
+    assert!(data.path().join("voxmill.db").exists());
+}
+
+#[test]
+fn secrets_are_made_once_and_for_the_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut server = Server::start();
+    let secret = server.data_directory().join("secrets/token");
+    let first = std::fs::read(&secret).unwrap();
+    assert!(first.len() >= 32);
+    assert_eq!(std::fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
+    server.terminate();
+    server.restart();
+    assert_eq!(std::fs::read(&secret).unwrap(), first);
+}
+
+#[test]
+fn the_document_and_the_doctor_answer() {
+    let document: Value =
+        serde_json::from_slice(&run(Command::new(program()).arg("openapi")).stdout).unwrap();
+    assert!(document["paths"]["/api/v1/process/transcribe"]["post"].is_object());
+    let data = TempDir::new().unwrap();
+    let doctor = run(Command::new(program()).arg("doctor").arg("--data-dir").arg(data.path()));
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("media child"));
+    assert!(Path::new(data.path()).exists());
+}
+
+#[track_caller]
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
