@@ -14,13 +14,13 @@ use toml::{Table, Value};
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Overrides {
     /// TOML file with the configuration
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where the database, the files and the secrets lie
-    #[arg(long, value_name = "DIRECTORY")]
+    #[arg(long, global = true, value_name = "DIRECTORY")]
     pub data_dir: Option<PathBuf>,
     /// Address and port to listen on
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, global = true, value_name = "ADDRESS")]
     pub bind: Option<String>,
 }
 

@@ -5,13 +5,13 @@ use crate::config::{Config, Overrides};
 use crate::say;
 use crate::serve::Server;
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use pipeline::subtitles;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
-#[group(id = "words", required = true, multiple = false, args = ["text", "segments"])]
+#[command(group(ArgGroup::new("words").required(true).args(["text", "segments"])))]
 pub(crate) struct Dub {
     video: PathBuf,
     /// What shall be said, from the start of the video on
