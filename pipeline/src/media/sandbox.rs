@@ -14,13 +14,12 @@ use super::error::{Context, MediaError};
 use super::operation::{Assignment, Limits};
 
 /// What the font library reads to find letters.
-const FONTS: [&str; 6] = [
+const FONTS: [&str; 5] = [
     "/etc/fonts",
     "/usr/share/fonts",
     "/usr/local/share/fonts",
     "/usr/share/fontconfig",
     "/var/cache/fontconfig",
-    "/usr/lib/x86_64-linux-gnu/gconv",
 ];
 
 /// Shuts the calling process in. Must be called while it has one thread: a namespace and Landlock bind the

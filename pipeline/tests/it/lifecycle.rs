@@ -180,6 +180,25 @@ async fn the_output_cannot_lie_outside_the_room_of_the_job() {
     assert_eq!(error.code, MediaErrorCode::MediaFailed);
 }
 
+#[tokio::test]
+async fn a_link_does_not_lead_out_of_the_room_of_the_job() {
+    use landlock::{AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr};
+    let strict = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    if strict.handle_access(AccessFs::WriteFile).is_err() {
+        eprintln!("skipped: this kernel has no Landlock");
+        return;
+    }
+    let bench = Bench::new();
+    let input = bench.made("in.wav", "-f lavfi -i sine=duration=1");
+    let elsewhere = Bench::new();
+    let outside = elsewhere.written("precious.wav", "precious");
+    std::os::unix::fs::symlink(&outside, bench.path("out.wav")).unwrap();
+    let decoding = PcmDecoding { input, output: bench.path("out.wav"), sample_rate: 16_000 };
+    let error = bench.runner.decode_pcm(decoding, unwatched(&bench.cancel)).await.unwrap_err();
+    assert_eq!(error.code, MediaErrorCode::MediaFailed, "{error}");
+    assert_eq!(std::fs::read_to_string(&outside).unwrap(), "precious");
+}
+
 #[track_caller]
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();

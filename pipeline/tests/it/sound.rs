@@ -98,6 +98,21 @@ async fn a_hole_in_the_sound_becomes_silence() {
 }
 
 #[tokio::test]
+async fn sound_that_changes_its_shape_on_the_way_comes_out_whole() {
+    let bench = Bench::new();
+    let sine = |rate, channels| format!("-f lavfi -i sine=duration=3:sample_rate={rate} -ac {channels}");
+    let parts = [
+        bench.piped("a.aac", &format!("{} -f adts", sine(48_000, 2))),
+        bench.piped("b.aac", &format!("{} -f adts", sine(44_100, 1))),
+    ];
+    let whole = parts.map(|part| std::fs::read(part).unwrap()).concat();
+    let input = bench.written("whole.aac", whole);
+    let decoding = PcmDecoding { input, output: bench.path("out.wav"), sample_rate: 16_000 };
+    let report = bench.runner.decode_pcm(decoding, unwatched(&bench.cancel)).await.unwrap();
+    assert_near(report.duration_seconds, 6.0, 0.2);
+}
+
+#[tokio::test]
 async fn a_stream_without_a_length_is_measured() {
     let bench = Bench::new();
     // A pipe cannot be wound back to write the length, as a browser's recorder cannot.
