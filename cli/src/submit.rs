@@ -17,7 +17,7 @@ pub(crate) struct Submit {
     /// What a cloned voice shall say
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
-    /// A parameter of the job, such as source_language=en; may be given again
+    /// A parameter of the job, such as `source_language=en`; may be given again
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<String>,
     /// Wait for the jobs to end

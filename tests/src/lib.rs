@@ -1,5 +1,7 @@
 //! The harness of the end-to-end tests: the real binary, started on data of its own, and a user of its HTTP API.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and panics")]
+
 pub mod server;
 pub mod user;
 

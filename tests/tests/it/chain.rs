@@ -7,7 +7,7 @@ use tests::server::Server;
 use tests::shared_data;
 
 /// What is said in the video, as far as it matters here.
-const SAID: [&str; 6] = ["moses", "afraid", "surely", "thing", "patience", "genius"];
+const SAID: [&str; 6] = ["moses", "afraid", "surely", "thing", "hold", "genius"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_video_goes_in_and_its_dubbed_version_comes_out() {

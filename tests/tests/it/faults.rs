@@ -19,6 +19,8 @@ struct Work {
 
 /// Files that the jobs read, made once a test.
 struct Inputs {
+    /// Of hours, but quick to read.
+    hours: String,
     video: String,
     speech: String,
     tone: String,
@@ -28,13 +30,16 @@ impl Inputs {
     async fn upload(user: &User, folder: &Path) -> Option<Self> {
         let speech = shared_data("speech/jfk.wav")?;
         let video = folder.join("long.mp4");
-        media::video(&video, 1200);
+        media::video(&video, 900);
+        let hours = folder.join("hours.mp4");
+        media::make(&hours, &["-stream_loop", "15", "-i", video.to_str().unwrap(), "-c", "copy"]);
         let minutes = folder.join("speech.flac");
         let speech = speech.to_string_lossy().into_owned();
         media::make(&minutes, &["-stream_loop", "20", "-i", &speech]);
         let tone = folder.join("tone.wav");
-        media::make(&tone, &["-f", "lavfi", "-i", "sine=duration=1100"]);
+        media::make(&tone, &["-f", "lavfi", "-i", "sine=duration=800"]);
         Some(Self {
+            hours: user.uploaded(&hours).await,
             video: user.uploaded(&video).await,
             speech: user.uploaded(&minutes).await,
             tone: user.uploaded(&tone).await,
@@ -47,7 +52,7 @@ impl Inputs {
             Work {
                 kind: "extract-audio",
                 stage: "extracting",
-                body: json!({ "video_file_id": self.video, "audio_format": "opus" }),
+                body: json!({ "video_file_id": self.hours, "audio_format": "opus" }),
             },
             Work {
                 kind: "transcribe",

@@ -1,5 +1,7 @@
 //! End to end: the real binary, real engines, real files.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 mod accounts;
 mod chain;
 mod command_line;
