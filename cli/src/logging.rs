@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use anyhow::Context as _;
+use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::ChronoUtc;
 
@@ -14,7 +15,7 @@ pub(crate) fn start(config: &Config) -> anyhow::Result<()> {
     if config.log_format == "json" {
         log.json().flatten_event(true).with_current_span(false).with_timer(ChronoUtc::rfc_3339()).init();
     } else {
-        log.init();
+        log.with_ansi(std::io::stderr().is_terminal()).init();
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::doors::{MediaProbe, WorkerSpeech};
 use crate::logging;
 use crate::models_command::default_set;
 use anyhow::{Context as _, bail};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use models::catalogue::{Catalogue, Sources};
 use pipeline::media::{CHILD_COMMAND, Limits, MediaRunner};
 use std::fs::{self, File, OpenOptions};
@@ -199,8 +199,14 @@ fn lock(data_dir: &Path) -> anyhow::Result<File> {
 }
 
 fn metrics_handle() -> anyhow::Result<PrometheusHandle> {
+    // Seconds of jobs and stages, seconds of requests, and seconds of work for one of media.
+    let jobs = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+    let requests = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+    let factors = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
     let builder = PrometheusBuilder::new()
-        .set_buckets(&[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0])?;
+        .set_buckets(&jobs)?
+        .set_buckets_for_metric(Matcher::Full("voxmill_http_request_seconds".to_owned()), &requests)?
+        .set_buckets_for_metric(Matcher::Full("voxmill_real_time_factor".to_owned()), &factors)?;
     builder.install_recorder().context("could not start the metrics")
 }
 
