@@ -100,8 +100,7 @@ fn split_long(sentence: &str, pieces: &mut Vec<String>) {
         // A cut in the first third would leave a stump.
         let cut = after_clause
             .map(|(at, mark)| at + mark.len_utf8())
-            .filter(|&cut| limit / 3 < cut)
-            .next_back()
+            .rfind(|&cut| limit / 3 < cut)
             .or_else(|| head.rfind(' ').filter(|&cut| 0 < cut))
             .unwrap_or(limit);
         push_speakable(&rest[..cut], pieces);

@@ -24,7 +24,7 @@ impl Trace {
         Self { steps: Vec::new() }
     }
 
-    /// Gates in PyTorch's order: input, forget, candidate, output; then the cell before and the squashed one after.
+    /// Gates in torch's order: input, forget, candidate, output; then the cell before and the squashed one after.
     pub(super) fn record(&mut self, gates: [Tensor; 4], cell_before: Tensor, cell_tanh: Tensor) {
         let [input_gate, forget_gate, candidate, output_gate] = gates;
         self.steps.push(Step { input_gate, forget_gate, candidate, output_gate, cell_before, cell_tanh });
@@ -35,7 +35,8 @@ impl Trace {
         let batch = self.steps.first().map_or(Ok(0), |step| step.candidate.dim(0))?;
         let mut hidden = Tensor::zeros((batch, HIDDEN), DType::F32, &Device::Cpu)?;
         let mut cell = hidden.clone();
-        let hidden_weights = layer.hidden.t()?;
+        // Strided, they would be packed anew at every step.
+        let hidden_weights = layer.hidden.t()?.contiguous()?;
         let mut gates = Vec::with_capacity(self.steps.len());
         for (step, output) in self.steps.iter().zip(outputs).rev() {
             if let Some(output) = output {

@@ -35,7 +35,7 @@ const MIN_COVERAGE: f32 = 0.75;
 const BATCH: usize = 32;
 
 impl Ge2e {
-    /// `weights` is a safetensors file with PyTorch's names (`lstm.weight_ih_l0` … `linear.bias`).
+    /// `weights` is a safetensors file with torch's names (`lstm.weight_ih_l0` … `linear.bias`).
     pub fn load(weights: &Path) -> Result<Self, EngineError> {
         let tensors = candle_core::safetensors::load(weights, &Device::Cpu)
             .with_context(|| format!("cannot load {}", weights.display()))?;
@@ -311,6 +311,32 @@ pub(crate) mod tests {
         let (same, different) = (mean(&same), mean(&different));
         println!("same speaker {same:.3}, different {different:.3}");
         assert!(0.8 < same && different < 0.6, "same {same}, different {different}");
+    }
+
+    #[test]
+    fn slopes_tell_what_louder_bands_do() {
+        let (Some(mut encoder), Some(audio), Some(other)) =
+            (encoder(), utterance("367-130732-0000.flac"), utterance("2609-156975-0000.flac"))
+        else {
+            return;
+        };
+        let target = encoder.embed(&other).unwrap();
+        // Loud enough not to be brought to the usual level.
+        let louder = |gain: f32| {
+            let samples = audio.samples.iter().map(|sample| sample * 4.0 * gain).collect();
+            Audio { sample_rate: SAMPLE_RATE, samples }
+        };
+        let here = encoder.sensitivity(&louder(1.0), &target).unwrap();
+        let vector = encoder.embed(&louder(1.0)).unwrap();
+        assert!((here.similarity - similarity(&vector, &target)).abs() < 1e-4);
+        let above = similarity(&encoder.embed(&louder(0.05f32.exp())).unwrap(), &target);
+        let below = similarity(&encoder.embed(&louder((-0.05f32).exp())).unwrap(), &target);
+        let measured = (above - below) / 0.1;
+        let told: f32 = here.bands.iter().map(|band| band.slope).sum();
+        assert!(
+            (measured - told).abs() < 0.05 * measured.abs().max(0.02),
+            "{measured} measured, {told} told"
+        );
     }
 
     #[test]

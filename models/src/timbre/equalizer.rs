@@ -34,8 +34,7 @@ impl Equalizer {
     pub(super) fn climb(&mut self, sensitivity: &Sensitivity) {
         self.steps += 1;
         let gradient = smooth_over_bands(&smooth_over_bands(&on_our_bands(sensitivity)));
-        for band in 0..BANDS {
-            let slope = gradient[band];
+        for (band, slope) in gradient.into_iter().enumerate() {
             self.mean[band] = MEAN_DECAY * self.mean[band] + (1.0 - MEAN_DECAY) * slope;
             self.square[band] = SQUARE_DECAY * self.square[band] + (1.0 - SQUARE_DECAY) * slope * slope;
             let mean = self.mean[band] / (1.0 - MEAN_DECAY.powi(self.steps));
