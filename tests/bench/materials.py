@@ -53,7 +53,9 @@ class Materials:
     def video(self, seconds):
         """720p H.264 and AAC, the talk over and over."""
         source = ["-stream_loop", "-1", "-i", DATA / "talk.mp4"]
-        return self._made(f"talk-{seconds}s.mp4", [*source, "-t", str(seconds), "-c", "copy"])
+        # The talk's sound is shorter than its picture: ffmpeg would leave the holes out, where we put silence.
+        whole = ["-af", "aresample=async=1", "-c:v", "copy", "-c:a", "aac"]
+        return self._made(f"talk-{seconds}s.mp4", [*source, "-t", str(seconds), *whole])
 
     def _made(self, name, arguments):
         path = self.cache / "media" / name
