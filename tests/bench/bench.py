@@ -20,9 +20,10 @@ def main():
     parser.add_argument("--cache", type=Path, required=True, help="where models and media of the benchmark lie")
     parser.add_argument("--programs", type=Path, required=True, help="where cargo put our programs")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2, help="of every engine")
     parser.add_argument("--only", default=",".join(BENCHMARKS), help="names, separated by commas")
     arguments = parser.parse_args()
-    materials = Materials(arguments.cache, arguments.programs)
+    materials = Materials(arguments.cache, arguments.programs, arguments.threads)
     if materials.missing():
         sys.exit(f"the benchmark needs the shared test data: {materials.missing()} is absent")
     print(f"{machine()}; load average at the start {os.getloadavg()[0]:.2f}; rounds: {arguments.rounds}\n")

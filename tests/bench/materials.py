@@ -13,9 +13,10 @@ DATA = ROOT.parent / "shared" / "data"
 
 
 class Materials:
-    def __init__(self, cache, programs):
+    def __init__(self, cache, programs, threads):
         self.cache = cache
         self.programs = programs
+        self.threads = threads
         for folder in ("models", "media", "wheels"):
             (cache / folder).mkdir(parents=True, exist_ok=True)
 

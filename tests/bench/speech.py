@@ -20,23 +20,23 @@ SENTENCES = [
 
 def run(materials, rounds):
     weights = materials.installed(VOICE, "en_US-joe-medium.onnx")
+    peer = [sys.executable, Path(__file__).with_name("peer_piper.py"), weights, "--threads", materials.threads]
+    contenders = [
+        Contender("voxmill", [materials.programs / "examples" / "speak", VOICE, materials.threads]),
+        Contender("piper-tts", peer),
+    ]
+    for contender in contenders:
+        contender.ask(SENTENCES[0])
+    ours, theirs = take_turns(contenders, rounds, speak)
     rows = []
-    for threads in (1, 2):
-        peer = [sys.executable, Path(__file__).with_name("peer_piper.py"), weights, "--threads", threads]
-        contenders = [
-            Contender("voxmill", [materials.programs / "examples" / "speak", VOICE, threads]),
-            Contender("piper-tts", peer),
-        ]
-        for contender in contenders:
-            contender.ask(SENTENCES[0])
-        ours, theirs = take_turns(contenders, rounds, speak)
-        for contender, results in zip(contenders, (ours, theirs)):
-            walls, cpus = zip(*results)
-            rows.append([threads, contender.name, spread(walls, digits=3), spread(cpus, digits=3), ""])
-            contender.close()
-        rows[-2][-1] = ratio([wall for wall, _ in theirs], [wall for wall, _ in ours])
-    print(f"### Speech: {len(SENTENCES)} sentences, text to samples\n")
-    table(["threads", "who", "real-time factor", "CPU s per audio second", "peer/ours wall"], rows)
+    for contender, results in zip(contenders, (ours, theirs)):
+        walls, cpus = zip(*results)
+        rows.append([contender.name, spread(walls, digits=3), spread(cpus, digits=3), "", ""])
+        contender.close()
+    rows[0][-2:] = [ratio([wall for wall, _ in theirs], [wall for wall, _ in ours])]
+    rows[0].append(ratio([cpu for _, cpu in theirs], [cpu for _, cpu in ours]))
+    print(f"### Speech: threads {materials.threads}, {len(SENTENCES)} sentences, text to samples\n")
+    table(["who", "real-time factor", "CPU s per audio second", "peer/ours wall", "peer/ours CPU"], rows)
 
 
 def speak(contender):

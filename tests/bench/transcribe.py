@@ -8,7 +8,6 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from contest import Contender, Effort, ratio, spread, table, take_turns
 
-THREADS = 2
 MODELS = ["whisper-tiny.en", "whisper-base"]
 NOISES = {"silence": None, "white noise, -40 dBFS": -40, "white noise, -20 dBFS": -20}
 PEER = "faster-whisper"
@@ -26,12 +25,13 @@ def run(materials, rounds):
     rows, silent_rows = [], []
     for model in MODELS:
         contenders = start(materials, model)
+        silent_rows += [invented(contender, materials, model) for contender in contenders]
         for name, texts in recordings.items():
             rows += compare(contenders[:2], rounds, texts, f"{model}, {name}")
-        silent_rows += [invented(contender, materials, model) for contender in contenders]
+            print(*rows[-2:], sep="\n", file=sys.stderr, flush=True)
         for contender in contenders:
             contender.close()
-    print(f"### Transcription: {THREADS} threads, beam 5, int8 weights at the peer, English given\n")
+    print(f"### Transcription: threads {materials.threads}, beam 5, int8 weights at the peer, English given\n")
     head = ["what", "who", "word errors", "wall s per audio minute", "CPU s per audio minute", "peer/ours wall"]
     table([*head, "peer/ours CPU"], rows)
     print("### Words invented for a minute without speech\n")
@@ -40,8 +40,8 @@ def run(materials, rounds):
 
 def start(materials, model):
     folder = materials.ctranslate2_model(model)
-    peer = [sys.executable, Path(__file__).with_name("peer_faster_whisper.py"), folder, "--threads", THREADS]
-    ours = [materials.programs / "examples" / "transcribe", model, THREADS]
+    peer = [sys.executable, Path(__file__).with_name("peer_faster_whisper.py"), folder, "--threads", materials.threads]
+    ours = [materials.programs / "examples" / "transcribe", model, materials.threads]
     contenders = [
         Contender("voxmill", ours),
         Contender(PEER, peer, as_json=True),
