@@ -1,5 +1,7 @@
 //! The catalogue against the real sources: what is pulled is what the catalogue states.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use models::EngineError;
 use models::catalogue::{Catalogue, CatalogueError, Sources, Task, default_directory};
 

@@ -1,5 +1,11 @@
 //! Whisper on real speech, on silence and on noise.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on panics, and figures are shown"
+)]
+
 mod common;
 mod english;
 

@@ -1,5 +1,7 @@
 //! The voice detector against a call whose turns are known.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and panics")]
+
 mod common;
 
 use models::audio::Audio;
