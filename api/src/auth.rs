@@ -212,15 +212,12 @@ impl<'a> ApiExtractor<'a> for SentRefreshToken {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         // The body comes first: a client may send its access token as Bearer with every request.
-        let has_body = request.content_type().is_some() && body::content_length(request) != Some(0);
         let bearer = caller::bearer(request).map(str::to_owned);
-        if !has_body {
-            return Ok(Self(bearer.ok_or_else(ApiError::unauthenticated)?));
-        }
-        let json = body::read_json(request, body).await?;
-        match bearer {
-            Some(token) if json.get("refresh_token").is_none() => Ok(Self(token)),
-            Some(_) | None => Ok(Self(body::typed::<RefreshRequest>(json)?.value.refresh_token)),
+        match (body::read_optional_json(request, body).await?, bearer) {
+            (Some(json), Some(token)) if json.get("refresh_token").is_none() => Ok(Self(token)),
+            (Some(json), _) => Ok(Self(body::typed::<RefreshRequest>(json)?.value.refresh_token)),
+            (None, Some(token)) => Ok(Self(token)),
+            (None, None) => Err(ApiError::unauthenticated().into()),
         }
     }
 }

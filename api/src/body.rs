@@ -1,5 +1,6 @@
 //! A JSON body: what it must be is in the document, and what is wrong with it is said by field.
 
+use bytes::Bytes;
 use pipeline::parameters::Invalid;
 use poem::http::header;
 use poem::{Request, RequestBody};
@@ -77,15 +78,33 @@ pub(crate) async fn read_json(request: &Request, body: &mut RequestBody) -> Resu
     if !request.content_type().is_some_and(is_json) {
         return Err(ApiError::unsupported("The body must be sent as application/json"));
     }
+    Ok(strict_json::parse(&read_bytes(request, body).await?)?)
+}
+
+/// The body as JSON; none where it is empty, of whatever type.
+pub(crate) async fn read_optional_json(
+    request: &Request,
+    body: &mut RequestBody,
+) -> Result<Option<Value>, ApiError> {
+    let bytes = read_bytes(request, body).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if !request.content_type().is_some_and(is_json) {
+        return Err(ApiError::unsupported("The body must be sent as application/json"));
+    }
+    Ok(Some(strict_json::parse(&bytes)?))
+}
+
+async fn read_bytes(request: &Request, body: &mut RequestBody) -> Result<Bytes, ApiError> {
     if content_length(request).is_some_and(|length| length > LARGEST as u64) {
         return Err(ApiError::too_large(LARGEST as u64));
     }
     let body = body.take().map_err(|_| ApiError::invalid("body", "is required"))?;
-    let bytes = body.into_bytes_limit(LARGEST).await.map_err(|error| match error {
+    body.into_bytes_limit(LARGEST).await.map_err(|error| match error {
         poem::error::ReadBodyError::PayloadTooLarge => ApiError::too_large(LARGEST as u64),
         other => poem::Error::from(other).into(),
-    })?;
-    Ok(strict_json::parse(&bytes)?)
+    })
 }
 
 /// What the client says that the body's length is.

@@ -52,7 +52,8 @@ async fn a_refresh_token_is_good_for_once() {
     let second = refresh(text(&first, "refresh_token")).await.expect(200).json().await;
     assert_ne!(first["refresh_token"], second["refresh_token"]);
     let body = json!({"refresh_token": second["refresh_token"]});
-    let third = app.post("/api/v1/auth/refresh", "", &body).await.expect(200).json().await;
+    let access = text(&second, "access_token");
+    let third = app.post("/api/v1/auth/refresh", access, &body).await.expect(200).json().await;
     app.get("/api/v1/files", text(&third, "access_token")).await.expect(200);
 
     refresh(text(&first, "refresh_token")).await.error(401, "unauthorized").await;
