@@ -115,9 +115,8 @@ fn check_cancel(timbre: &mut Timbre) {
     let text = "One sentence. ".repeat(1000);
     let request = TrackRequest { script: Script::Text(text), speed: 1.0, reference_lufs: None, path: &path };
     let mut notes = Notes { cancel_after: Some(2), ..Notes::default() };
-    let start = std::time::Instant::now();
     assert!(matches!(render(timbre, &request, &mut notes), Err(EngineError::Cancelled)));
-    assert!(start.elapsed().as_secs() < 5);
+    assert_eq!(notes.progress.len(), 2, "nothing is spoken after the cancel");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
