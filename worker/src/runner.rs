@@ -110,10 +110,13 @@ async fn see_through(
         }
         .in_current_span(),
     );
+    let mut keep = false;
     let end = match watch_over(services, &mut task, Watch { job, lease, reached, hand_back }).await {
         Watched::Ended(Ok(Ok(completion))) => {
             record_speed(job, &completion, started.elapsed());
             let published = services.storage.jobs.complete(lease, completion).await;
+            // After an error nobody knows whether the files are visible; if not, the sweep finds the objects.
+            keep = *published.as_ref().unwrap_or(&true);
             published.map(|published| if published { "completed" } else { "lost" })
         }
         Watched::Ended(Ok(Err(JobError::Failed(failure)))) => failed_end(services, lease, &failure).await,
@@ -136,7 +139,7 @@ async fn see_through(
             stopped_end(services, lease, why).await
         }
     };
-    discard(services, lease, &directory, matches!(end, Ok("completed"))).await;
+    discard(services, lease, &directory, Kept(keep)).await;
     end
 }
 
@@ -258,8 +261,11 @@ async fn store(context: &JobContext, lease: Lease, outcome: Outcome) -> Result<C
     Ok(Completion { outputs, result: outcome.result })
 }
 
-/// Removes the private directory, and every object of this and earlier attempts that was not published.
-async fn discard(services: &Services, lease: &Lease, directory: &Path, published: bool) {
+/// Whether the objects of the attempt that ends are left where they are.
+struct Kept(bool);
+
+/// Removes the private directory, the objects of earlier attempts, and those of this one unless they are kept.
+async fn discard(services: &Services, lease: &Lease, directory: &Path, kept: Kept) {
     if let Err(error) = tokio::fs::remove_dir_all(directory).await {
         tracing::debug!(%error, "could not remove the directory of job {}", lease.job);
     }
@@ -267,7 +273,7 @@ async fn discard(services: &Services, lease: &Lease, directory: &Path, published
         // Stays while another attempt runs here.
         let _ = tokio::fs::remove_dir(parent).await;
     }
-    let last = if published { lease.epoch - 1 } else { lease.epoch };
+    let last = if kept.0 { lease.epoch - 1 } else { lease.epoch };
     for epoch in 1..=last {
         let attempt = Lease { epoch, ..*lease };
         if let Err(error) = remove_objects(services, &attempt).await {
