@@ -47,7 +47,8 @@ pub(crate) struct Config {
     pub max_upload_bytes: u64,
     /// Jobs that run at once, by kind.
     pub slots: BTreeMap<JobKind, usize>,
-    /// Threads of one transcription; 0 takes the cores of the machine.
+    /// Threads of one transcription; 0 takes half the cores of the machine: whisper.cpp's threads spin while they wait, and
+    /// with every core taken by them the rest of the server brings them to a crawl.
     pub threads: usize,
     pub job_time_limit_seconds: u64,
     /// How long running jobs may go on after SIGTERM.
@@ -166,7 +167,7 @@ impl Config {
 
     pub(crate) fn threads(&self) -> usize {
         match self.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            0 => (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1),
             threads => threads,
         }
     }
