@@ -88,6 +88,7 @@ pub(crate) struct TranscribeRequest {
     /// A wish: the best installed model for the task and language runs where this one is not installed.
     #[oai(validator(max_length = 100))]
     model: Option<String>,
+    /// Gives each segment its words with their times; `true` where absent.
     word_timestamps: Option<bool>,
     /// Not available yet.
     diarize: Option<bool>,
@@ -180,7 +181,7 @@ impl JobRequest for TranscribeRequest {
             source_language: self.source_language.filter(|language| language != "auto"),
             task: self.task.unwrap_or(TranscribeTask::Transcribe).into(),
             model: self.model,
-            word_timestamps: self.word_timestamps.unwrap_or(false),
+            word_timestamps: self.word_timestamps.unwrap_or(true),
             prompt: self.prompt,
             output_formats: formats.unwrap_or_else(|| parameters::TranscriptFormat::ALL.to_vec()),
         }))
