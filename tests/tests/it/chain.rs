@@ -52,7 +52,7 @@ async fn a_video_goes_in_and_its_dubbed_version_comes_out() {
     words_lie_in_their_segments(&transcript);
 
     let segments = json!([
-        { "start": 1.0, "end": 4.0, "text": "The mill turns night and day." },
+        { "start": 1.0, "end": 4.0, "text": "Good morning, everybody, and welcome to the show." },
         { "start": 5.5, "end": 9.0, "text": "Every recording leaves it with another voice." },
     ]);
     let speech = user
