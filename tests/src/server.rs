@@ -114,7 +114,7 @@ fn spawn(data: &Path, settings: &[(String, String)]) -> (Child, String) {
         .unwrap();
     let log = BufReader::new(child.stderr.take().unwrap());
     let (found, address) = mpsc::channel();
-    let keep = std::env::var_os("VOXMILL_TEST_LOG").is_some();
+    let keep = std::env::var_os("TEST_LOG").is_some();
     // Reads to the end, or the server would block on a full pipe.
     std::thread::spawn(move || {
         let mut earlier = String::new();

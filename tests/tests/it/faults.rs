@@ -161,9 +161,9 @@ async fn an_idempotency_key_makes_one_job_of_many_requests() {
     assert_eq!(user.ended(&jobs[0]).await["status"], "completed");
 }
 
-/// How often each kind is killed: `VOXMILL_TEST_ROUNDS`, or once.
+/// How often each kind is killed: `TEST_ROUNDS`, or once.
 fn rounds() -> usize {
-    std::env::var("VOXMILL_TEST_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap())
+    std::env::var("TEST_ROUNDS").map_or(1, |rounds| rounds.parse().unwrap())
 }
 
 /// Every object belongs to a file that a user sees, every file has its bytes, and the job made each of its files once.
