@@ -95,6 +95,13 @@ impl Drop for Server {
     }
 }
 
+/// Whether a process still runs; one that ended and waits for somebody to ask about it does not.
+pub fn is_running(id: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else { return false };
+    // The state follows the name, which is in brackets and may hold anything.
+    !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
+}
+
 /// The program, as `cargo build --workspace` leaves it beside the tests.
 pub fn program() -> PathBuf {
     let tests = std::env::current_exe().unwrap();

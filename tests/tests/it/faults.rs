@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tests::server::{Server, eventually};
+use tests::server::{Server, eventually, is_running};
 use tests::shared_data;
 use tests::user::User;
 
@@ -84,8 +84,8 @@ async fn a_killed_process_loses_no_job_and_publishes_each_once() {
         user.in_stage(&job, work.stage).await;
         let children = server.children();
         server.kill();
-        eventually("the end of the media child", Duration::from_secs(2), async || {
-            children.iter().all(|id| !Path::new(&format!("/proc/{id}")).exists()).then_some(())
+        eventually("the end of the media child", Duration::from_secs(10), async || {
+            children.iter().all(|id| !is_running(*id)).then_some(())
         })
         .await;
         server.restart();
