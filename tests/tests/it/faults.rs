@@ -84,7 +84,7 @@ async fn a_killed_process_loses_no_job_and_publishes_each_once() {
         user.in_stage(&job, work.stage).await;
         let children = server.children();
         server.kill();
-        eventually("the end of the media child", Duration::from_secs(10), async || {
+        eventually("the end of the children", Duration::from_secs(2), async || {
             children.iter().all(|id| !is_running(*id)).then_some(())
         })
         .await;
