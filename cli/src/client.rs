@@ -1,12 +1,13 @@
 //! A client of the HTTP API, as any user would write one.
 
+use crate::complain;
 use anyhow::{Context as _, bail};
 use futures_util::TryStreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
@@ -76,12 +77,17 @@ impl Client {
         self.wait(kind, text(&job, "job_id")?).await
     }
 
+    /// As [`Client::run_job`], for a job that was started. Where there is no terminal for a bar, each stage is a line.
     pub(crate) async fn wait(&self, kind: &str, job_id: &str) -> anyhow::Result<Value> {
         let bar = bar(1000, kind, "{percent}% {msg}");
         loop {
             let status = self.get(&format!("/api/v1/process/status/{job_id}")).await?;
+            let stage = status["stage"].as_str().unwrap_or("queued");
+            if bar.is_hidden() && bar.message() != stage {
+                complain(&format!("{kind}: {stage}"));
+            }
             bar.set_position((status["progress"].as_f64().unwrap_or(0.0) * 10.0) as u64);
-            bar.set_message(status["stage"].as_str().unwrap_or("queued").to_owned());
+            bar.set_message(stage.to_owned());
             match status["status"].as_str() {
                 Some("completed") => {
                     bar.finish_with_message("completed");
@@ -109,6 +115,24 @@ impl Client {
         }
         file.flush().await?;
         Ok(())
+    }
+
+    /// Writes the files of a completed job into a directory; their paths.
+    pub(crate) async fn fetch_results(
+        &self,
+        status: &Value,
+        directory: &Path,
+    ) -> anyhow::Result<Vec<PathBuf>> {
+        tokio::fs::create_dir_all(directory).await?;
+        let mut paths = vec![];
+        for file in status["result"]["files"].as_array().into_iter().flatten() {
+            // The name is the server's word: only its last part may name a file here.
+            let name = Path::new(text(file, "filename")?).file_name().context("a result has no name")?;
+            let path = directory.join(name);
+            self.download(text(file, "download_url")?, &path).await?;
+            paths.push(path);
+        }
+        Ok(paths)
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

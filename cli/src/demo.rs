@@ -63,7 +63,7 @@ impl Demo {
             "similarity      {similarity:.2} (cosine of the speakers' vectors; the same speaker 0.8 to 0.9)"
         ));
         for status in [&sound, &heard, &speech, &dubbed] {
-            for path in fetch(client, status, &self.output).await? {
+            for path in client.fetch_results(status, &self.output).await? {
                 say(&format!("result          {}", path.display()));
             }
         }
@@ -82,18 +82,6 @@ impl Demo {
         let timed = |segment: &Value| json!({ "start": segment["start"], "end": segment["end"], "text": segment["text"] });
         Ok(Words::Segments(segments.iter().map(timed).collect()))
     }
-}
-
-/// Fetches the files of a completed job.
-async fn fetch(client: &Client, status: &Value, directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut paths = vec![];
-    for file in status["result"]["files"].as_array().into_iter().flatten() {
-        let name = Path::new(text(file, "filename")?).file_name().unwrap_or_default();
-        let path = directory.join(name);
-        client.download(text(file, "download_url")?, &path).await?;
-        paths.push(path);
-    }
-    Ok(paths)
 }
 
 /// A test picture with a built-in voice, which speaks by the server's own preview.

@@ -5,7 +5,7 @@ use crate::{complain, say};
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Args)]
@@ -82,10 +82,10 @@ impl Submit {
         } else {
             say(&format!("{} {} {}", text(&job, "job_id")?, text(&job, "status")?, files[0].display()));
         }
-        match &self.output {
-            Some(directory) => fetch(client, &job, directory).await,
-            None => Ok(()),
+        if let Some(directory) = &self.output {
+            client.fetch_results(&job, directory).await?;
         }
+        Ok(())
     }
 
     fn body(&self, ids: &[String]) -> anyhow::Result<Value> {
@@ -123,16 +123,6 @@ fn set_all(fields: &mut Map<String, Value>, settings: &[String]) -> anyhow::Resu
         let (name, value) = setting.split_once('=').context("--set takes NAME=VALUE")?;
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
         fields.insert(name.to_owned(), value);
-    }
-    Ok(())
-}
-
-async fn fetch(client: &Client, job: &Value, directory: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(directory)?;
-    for file in job["result"]["files"].as_array().into_iter().flatten() {
-        // The name is the server's word: only its last part may name a file here.
-        let name = Path::new(text(file, "filename")?).file_name().unwrap_or_default();
-        client.download(text(file, "download_url")?, &directory.join(name)).await?;
     }
     Ok(())
 }
