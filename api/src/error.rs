@@ -142,6 +142,11 @@ impl ApiError {
         Self::new(Code::UnsupportedMediaType, message)
     }
 
+    /// A file that is nothing to work with; `issue` is a stable code, such as `media_truncated`.
+    pub(crate) fn unusable_file(issue: &str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { invalid: Some(Box::new(Invalid::new("file", issue))), ..Self::unsupported(message) }
+    }
+
     /// None of the bytes asked for are in a body of `size` bytes.
     pub(crate) fn range_not_satisfiable(size: u64) -> Self {
         let error = Self::new(Code::RangeNotSatisfiable, format!("The file has {size} bytes"));
