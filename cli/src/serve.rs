@@ -84,6 +84,7 @@ impl Server {
         let address = listener.local_addr()?;
         let metrics = metrics_handle()?;
         let services = worker_services(config, storage)?;
+        worker::prepare(&services.config.work_directory).await?;
         warn_of_missing_models(config);
         let shutdown = CancellationToken::new();
         let api = api_services(config, &services, Surroundings { metrics, shutdown: shutdown.clone() })?;

@@ -5,30 +5,29 @@
 
 use crate::error::{Error, Result};
 use crate::ids::JobId;
-use apalis::prelude::{MemorySink, MemoryStorage, MemoryStorageError, Task, TaskBuilder, WorkerBuilder};
+use apalis::layers::WorkerBuilderExt as _;
+use apalis::prelude::{MemorySink, MemoryStorage, Task, TaskBuilder, TaskId, WorkerBuilder};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use futures_util::{SinkExt as _, StreamExt as _, lock, sink, stream};
 use pipeline::parameters::JobKind;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
-use std::future::ready;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Called with each job that is ready. It answers once the job is somebody's, not once it is done.
+/// Called with each job that is ready. It answers once it can take the next, not once the job is done.
 pub type Handler = Arc<dyn Fn(JobId) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// One queue for each kind of job.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Wakes one worker for `job`.
+    /// Wakes one worker for `job`. Pushing again what nobody took yet changes nothing.
     async fn push(&self, kind: JobKind, job: JobId) -> Result<()>;
 
-    /// Hands the jobs of `kind` to `handler`, one after the other, until `shutdown`.
-    /// A call of the handler that has begun is finished.
+    /// Hands the jobs of `kind` to `handler`, one after the other, until `shutdown`, which drops a call that waits.
     async fn run(&self, kind: JobKind, handler: Handler, shutdown: CancellationToken) -> Result<()>;
 }
 
@@ -38,7 +37,9 @@ pub struct MemoryQueue {
 }
 
 struct Lane {
-    sink: MemorySink<WakeUp>,
+    sender: mpsc::UnboundedSender<Task<WakeUp>>,
+    /// Pushed and not yet taken, so that a job is never in the lane twice, however long it waits there.
+    inside: Arc<Mutex<HashSet<JobId>>>,
     /// Taken by the one consumer.
     storage: Mutex<Option<MemoryStorage<WakeUp>>>,
 }
@@ -69,35 +70,47 @@ impl Lane {
     fn new() -> Self {
         // Not bounded here: the dispatcher keeps no more in it than the workers can soon take.
         let (sender, mut receiver) = mpsc::unbounded_channel::<Task<WakeUp>>();
-        let push = sink::unfold(sender, |sender, task| {
-            ready(match sender.send(task) {
-                Ok(()) => Ok(sender),
-                Err(gone) => Err(MemoryStorageError::Other(gone.to_string().into())),
-            })
-        });
-        let sink = MemorySink::new(Arc::new(lock::Mutex::new(Box::new(Box::pin(push)))));
         let pulled = stream::poll_fn(move |context| receiver.poll_recv(context));
-        let storage = MemoryStorage::new_with(sink.clone(), pulled.boxed());
-        Self { sink, storage: Mutex::new(Some(storage)) }
+        // The worker locks the storage's own sink each time it looks for work, and goes to sleep for good where it finds
+        // it locked: so nothing is pushed through it.
+        let unused = MemorySink::new(Arc::new(lock::Mutex::new(Box::new(
+            sink::drain().sink_map_err(|never| match never {}),
+        ))));
+        let storage = Mutex::new(Some(MemoryStorage::new_with(unused, pulled.boxed())));
+        Self { sender, inside: Arc::default(), storage }
+    }
+
+    fn inside(&self) -> MutexGuard<'_, HashSet<JobId>> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Queue for MemoryQueue {
     async fn push(&self, kind: JobKind, job: JobId) -> Result<()> {
-        let mut sink = self.lane(kind).sink.clone();
-        let task = TaskBuilder::new(WakeUp { job_id: job }).build();
-        sink.send(task).await.map_err(Error::internal)
+        let lane = self.lane(kind);
+        if !lane.inside().insert(job) {
+            return Ok(());
+        }
+        let task =
+            TaskBuilder::new(WakeUp { job_id: job }).task_id(TaskId::from_string(job.to_string())).build();
+        lane.sender.send(task).map_err(Error::internal)
     }
 
     async fn run(&self, kind: JobKind, handler: Handler, shutdown: CancellationToken) -> Result<()> {
-        let storage = self.lane(kind).storage.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let lane = self.lane(kind);
+        let storage = lane.storage.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(storage) = storage else {
             return Err(Error::internal(format!("the queue {} has a consumer already", kind.as_str())));
         };
+        let inside = lane.inside.clone();
+        let take: Handler = Arc::new(move |job| {
+            inside.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
+            handler(job)
+        });
         tokio::select! {
             () = shutdown.cancelled() => Ok(()),
-            ended = consume(kind, storage, handler) => ended,
+            ended = consume(kind, storage, take) => ended,
         }
     }
 }
@@ -107,13 +120,11 @@ fn consume(
     storage: MemoryStorage<WakeUp>,
     handler: Handler,
 ) -> impl Future<Output = Result<()>> + Send + 'static {
-    let worker = WorkerBuilder::new(format!("{}-{}", kind.as_str(), Uuid::new_v4())).backend(storage).build(
-        move |wake_up: WakeUp| {
-            // A task of its own: a shutdown drops this future, and must not drop a claim in the making.
-            let call = tokio::spawn(handler(wake_up.job_id));
-            async move { call.await.map_err(|error| error.to_string()) }
-        },
-    );
+    let worker = WorkerBuilder::new(format!("{}-{}", kind.as_str(), Uuid::new_v4()))
+        .backend(storage)
+        // Else apalis takes all that there is at once, and the order in which it was pushed is lost.
+        .concurrency(1)
+        .build(move |wake_up: WakeUp| handler(wake_up.job_id));
     let mut events = worker.stream().boxed();
     async move {
         while let Some(event) = events.next().await {

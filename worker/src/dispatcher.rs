@@ -58,7 +58,7 @@ async fn dispatch(storage: &Storage, kind: JobKind, depth: u64) -> storage::erro
 
 async fn push_lost(storage: &Storage) {
     let pushed = async {
-        for (kind, job) in storage.jobs.lost(LOST_AFTER).await? {
+        for (kind, job) in storage.jobs.requeue_lost(LOST_AFTER).await? {
             tracing::debug!(job.id = %job, "pushing a wake-up again");
             storage.queue.push(kind, job).await?;
         }

@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use pipeline::media::MediaRunner;
 use pipeline::parameters::JobKind;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::Storage;
@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 pub struct WorkerConfig {
     /// Names this process in leases; different at each start.
     pub name: String,
-    /// Every job runs in a directory of its own below this one; emptied at start.
+    /// Every job runs in a directory of its own below this one.
     pub work_directory: PathBuf,
     /// How many jobs of each kind run at once. A kind that is absent is not run here.
     pub slots: BTreeMap<JobKind, usize>,
@@ -50,16 +50,22 @@ pub struct Services {
     pub config: Arc<WorkerConfig>,
 }
 
-/// Runs jobs until `shutdown`, then drains: nothing new is claimed, and what runs ends or is handed back.
+/// Makes the directory that jobs run in, empty: before anything else of the process uses it.
+pub async fn prepare(work_directory: &Path) -> anyhow::Result<()> {
+    runner::clear(work_directory).await
+}
+
+/// Runs jobs until `shutdown`, then drains: nothing new is claimed, and what runs ends or is handed back. The work
+/// directory must be there, by [`prepare`].
 ///
 /// # Errors
 /// When a loop ends by itself, which leaves the process unable to work.
 pub async fn run(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
-    runner::clear(&services.config.work_directory).await?;
     let running = TaskTracker::new();
     let mut loops = JoinSet::new();
     loops.spawn(dispatcher::run(services.clone(), shutdown.clone()));
-    loops.spawn(upkeep::run(services.clone(), shutdown.clone()));
+    loops.spawn(upkeep::reap(services.clone(), shutdown.clone()));
+    loops.spawn(upkeep::sweep(services.clone(), shutdown.clone()));
     // Jobs outlive the shutdown by the grace; this token is what stops them then.
     let hand_back = CancellationToken::new();
     for (&kind, &slots) in &services.config.slots {
@@ -89,38 +95,33 @@ struct Consumer {
     hand_back: CancellationToken,
 }
 
-/// The handler of one queue: waits for a free slot, claims, and leaves the job to a task of its own.
+/// The handler of one queue: waits for a free slot, and leaves the job to a task of its own.
 fn consumer(services: &Services, consumer: Consumer) -> Handler {
     let slots = Arc::new(Semaphore::new(consumer.slots));
     let (services, consumer) = (services.clone(), Arc::new(consumer));
     Arc::new(move |job: JobId| -> BoxFuture<'static, ()> {
         let (slots, services, consumer) = (slots.clone(), services.clone(), consumer.clone());
         Box::pin(async move {
-            let slot = tokio::select! {
-                slot = slots.acquire_owned() => slot,
-                () = consumer.hand_back.cancelled() => return,
-            };
-            let Ok(slot) = slot else { return };
-            if consumer.hand_back.is_cancelled() {
-                return;
-            }
-            match services.storage.jobs.claim(job, &services.config.name).await {
-                Ok(Some(claim)) => {
-                    let hand_back = consumer.hand_back.clone();
-                    consumer.running.spawn(async move {
-                        runner::run(services, claim, hand_back).await;
-                        drop(slot);
-                    });
-                }
-                // Somebody else has it, or its owner cancelled it.
-                Ok(None) => {}
-                // The row stays queued, and the dispatcher pushes it again.
-                Err(error) => {
-                    tracing::error!(%error, job.id = %job, job.kind = consumer.kind.as_str(), "could not claim the job");
-                }
-            }
+            let Ok(slot) = slots.acquire_owned().await else { return };
+            // Tracked from here on: a shutdown drops the wait for a slot, but a claim in the making is seen through.
+            consumer.running.clone().spawn(async move {
+                claim_and_run(services, &consumer, job).await;
+                drop(slot);
+            });
         })
     })
+}
+
+async fn claim_and_run(services: Services, consumer: &Consumer, job: JobId) {
+    match services.storage.jobs.claim(job, &services.config.name).await {
+        Ok(Some(claim)) => runner::run(services, claim, consumer.hand_back.clone()).await,
+        // Somebody else has it, or its owner cancelled it.
+        Ok(None) => {}
+        // The row stays queued, and the dispatcher pushes it again.
+        Err(error) => {
+            tracing::error!(%error, job.id = %job, job.kind = consumer.kind.as_str(), "could not claim the job");
+        }
+    }
 }
 
 async fn drain(running: &TaskTracker, hand_back: &CancellationToken, grace: Duration) {

@@ -10,21 +10,45 @@ use tokio_util::sync::CancellationToken;
 const REAP: Duration = Duration::from_secs(10);
 const SWEEP: Duration = Duration::from_secs(600);
 
-pub(crate) async fn run(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let (mut reap, mut sweep) = (interval(REAP), interval(SWEEP));
-    reap.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            _ = reap.tick() => match services.storage.jobs.reap().await {
-                Ok(reaped) => note(&reaped),
-                Err(error) => tracing::error!(%error, "could not end dead leases"),
-            },
-            _ = sweep.tick() => if let Err(error) = services.storage.sweep().await {
-                tracing::error!(%error, "could not sweep");
-            },
+pub(crate) async fn reap(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let work = || async {
+        match services.storage.jobs.reap().await {
+            Ok(reaped) => note(&reaped),
+            Err(error) => tracing::error!(%error, "could not end dead leases"),
         }
+    };
+    every(REAP, &shutdown, work).await
+}
+
+/// Apart from the reaper, for a sweep may take minutes; it may be left off anywhere.
+pub(crate) async fn sweep(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let work = || async {
+        if let Err(error) = services.storage.sweep().await {
+            tracing::error!(%error, "could not sweep");
+        }
+    };
+    every(SWEEP, &shutdown, work).await
+}
+
+async fn every<Work>(
+    period: Duration,
+    shutdown: &CancellationToken,
+    work: impl Fn() -> Work,
+) -> anyhow::Result<()>
+where
+    Work: Future<Output = ()>,
+{
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let forever = async {
+        loop {
+            ticks.tick().await;
+            work().await;
+        }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        () = forever => Ok(()),
     }
 }
 

@@ -78,20 +78,20 @@ impl Jobs {
             .into_tuple()
             .all(self.database.reader())
             .await?;
-        rows.into_iter().map(|(name, id)| Ok((kind(&name)?, id.into()))).collect()
+        Ok(known(rows))
     }
 
     /// The jobs that were queued longer than `older_than` ago and that nobody claimed. Their push may have been lost,
     /// so they are to be pushed again, and count as queued from now.
-    pub async fn lost(&self, older_than: Duration) -> Result<Vec<(JobKind, JobId)>> {
+    pub async fn requeue_lost(&self, older_than: Duration) -> Result<Vec<(JobKind, JobId)>> {
         let now = self.database.now();
-        let change = update()
+        // Nothing that the owner sees changes, so the version stays.
+        let change = Entity::update_many()
             .col_expr(Column::QueuedAt, Expr::value(now))
             .filter(Column::State.eq(JobState::Queued.as_str()))
             .filter(Column::QueuedAt.lt(now - older_than));
         let rows = returning(self.database.writer(), change).await?;
-        rows.iter().for_each(|row| self.changed(row.id.into()));
-        rows.into_iter().map(|row| Ok((kind(&row.kind)?, row.id.into()))).collect()
+        Ok(known(rows.into_iter().map(|row| (row.kind, row.id)).collect()))
     }
 
     /// When the next of the jobs that wait for their time becomes due; those that are due already do not count.
@@ -117,6 +117,11 @@ impl Jobs {
             };
         rows.into_iter().map(counted).collect()
     }
+}
+
+/// The jobs of the kinds that this version knows; those of a newer one are left to it.
+fn known(rows: Vec<(String, Uuid)>) -> Vec<(JobKind, JobId)> {
+    rows.into_iter().filter_map(|(name, id)| Some((JobKind::parse(&name)?, id.into()))).collect()
 }
 
 /// The due jobs that a pick looks at.

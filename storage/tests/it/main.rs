@@ -7,6 +7,7 @@ mod files;
 mod jobs;
 mod lifecycle;
 mod play;
+mod queue;
 mod scale;
 mod schema;
 mod sweep;
