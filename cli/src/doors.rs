@@ -80,7 +80,7 @@ impl Speech for WorkerSpeech {
     async fn speech_seconds(&self, sample: &Path) -> Result<f64, Failure> {
         let directory = self.directory()?;
         let sound = self.decode(sample, directory.path().join("sound.wav"), LISTENING_RATE).await?;
-        self.engines.speech_seconds(sound).await.map_err(refused)
+        self.engines.speech_seconds(sound, &CancellationToken::new()).await.map_err(refused)
     }
 
     async fn preview(&self, preview: Preview) -> Result<Vec<u8>, Failure> {
@@ -102,7 +102,10 @@ impl Speech for WorkerSpeech {
             speed: 1.0,
             output: output.clone(),
         };
-        self.engines.speak(request, (Unwatched, Unwatched)).await.map_err(refused)?;
+        self.engines
+            .speak(request, (Unwatched, Unwatched), &CancellationToken::new())
+            .await
+            .map_err(refused)?;
         tokio::fs::read(&output).await.map_err(|error| {
             tracing::error!(%error, "could not read a preview");
             Failure::internal()

@@ -5,6 +5,7 @@
 //! a panic in it.
 
 use std::any::Any;
+use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -51,15 +52,34 @@ impl<T: Send + 'static> Owner<T> {
         &self,
         call: impl FnOnce(&mut T) -> Result<R, EngineError> + Send + 'static,
     ) -> Result<R, EngineError> {
+        self.run_unless(pending(), call).await
+    }
+
+    /// As [`Owner::run`], for a caller that may give up: [`EngineError::Cancelled`] if `given_up` ends while the call
+    /// waits for its turn. A call that has begun is waited for; it learns from its observer that it is to stop.
+    pub async fn run_unless<R: Send + 'static>(
+        &self,
+        given_up: impl Future<Output = ()>,
+        call: impl FnOnce(&mut T) -> Result<R, EngineError> + Send + 'static,
+    ) -> Result<R, EngineError> {
+        let (begin, begun) = oneshot::channel();
         let (answer, result) = oneshot::channel();
         let call: Call<T> = Box::new(move |slot| {
-            if !answer.is_closed() {
+            if begin.send(()).is_ok() {
                 // The caller may go while the engine works: then nobody misses the result.
                 drop(answer.send(slot.run(call)));
             }
         });
         let gone = || EngineError::Internal(anyhow::anyhow!("the engine's thread has ended"));
-        self.calls.send(call).await.map_err(|_| gone())?;
+        let turn = async {
+            self.calls.send(call).await.map_err(|_| gone())?;
+            begun.await.map_err(|_| gone())
+        };
+        tokio::select! {
+            biased;
+            turn = turn => turn?,
+            () = given_up => return Err(EngineError::Cancelled),
+        }
         result.await.map_err(|_| gone())?
     }
 }
@@ -186,6 +206,35 @@ mod tests {
         owner.run(|_| Ok(())).await.unwrap();
         drops.recv_timeout(Duration::from_secs(10)).unwrap();
         owner.run(|_| Ok(())).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_while_waiting_is_answered_at_once_and_never_served() {
+        let owner = Owner::new("busy", LONG, || Ok(0));
+        let (release, released) = mpsc::channel::<()>();
+        let (begin, begun) = oneshot::channel();
+        let busy = tokio::spawn({
+            let owner = owner.clone();
+            async move {
+                owner
+                    .run(move |_| {
+                        begin.send(()).unwrap();
+                        released.recv().unwrap();
+                        Ok(())
+                    })
+                    .await
+            }
+        });
+        begun.await.unwrap();
+        let count = |served: &mut usize| {
+            *served += 1;
+            Ok(())
+        };
+        let given_up = owner.run_unless(std::future::ready(()), count).await;
+        assert!(matches!(given_up, Err(EngineError::Cancelled)));
+        release.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        assert_eq!(owner.run(|served| Ok(*served)).await.unwrap(), 0);
     }
 
     #[tokio::test]

@@ -62,14 +62,8 @@ impl JobContext {
     /// The row of an input file and its bytes at a path of the job's own directory.
     pub(crate) async fn fetch(&self, file_id: Uuid, name: &str) -> Result<(File, PathBuf), JobError> {
         let storage = &self.services.storage;
-        let file =
-            storage.jobs.input_file(&self.job, FileId::from(file_id)).await.map_err(|error| match error {
-                storage::error::Error::NotFound => JobError::Failed(Failure::permanent(
-                    "input_deleted",
-                    "A file that the job reads is gone.",
-                )),
-                other => JobError::from(other),
-            })?;
+        let file = storage.jobs.input_file(&self.job, FileId::from(file_id)).await;
+        let file = file.map_err(gone("A file that the job reads is gone."))?;
         let path = self.directory.join(name);
         storage.objects.fetch(&file.object_key, &path).await?;
         Ok((file, path))
@@ -89,6 +83,14 @@ impl JobContext {
 
     pub(crate) fn observer(&self, stage: &'static str) -> StageObserver {
         StageObserver { stage, job: self.progress.clone(), stop: self.stop.clone() }
+    }
+}
+
+/// The failure of a job whose input was deleted since it was submitted; other errors stay what they are.
+pub(crate) fn gone(sentence: &'static str) -> impl FnOnce(storage::error::Error) -> JobError {
+    move |error| match error {
+        storage::error::Error::NotFound => JobError::Failed(Failure::permanent("input_deleted", sentence)),
+        other => JobError::from(other),
     }
 }
 
@@ -112,8 +114,9 @@ impl Observer for StageObserver {
 impl From<anyhow::Error> for JobError {
     fn from(error: anyhow::Error) -> Self {
         let full = error
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::StorageFull);
+            .chain()
+            .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+            .any(|cause| cause.kind() == std::io::ErrorKind::StorageFull);
         if full { Self::from(storage::error::Error::Full) } else { Self::Internal(error) }
     }
 }
@@ -153,7 +156,7 @@ impl From<EngineError> for JobError {
             EngineError::ModelMissing { .. } => {
                 Self::Failed(Failure::permanent("model_unavailable", error.to_string()))
             }
-            EngineError::Internal(cause) => Self::Internal(cause),
+            EngineError::Internal(cause) => Self::from(cause),
         }
     }
 }

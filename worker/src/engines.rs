@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Hertz that the transcriber, the speaker encoder and the voice activity detector listen to.
@@ -70,6 +71,13 @@ pub enum Voice {
     Builtin(String),
     /// The speaker of this recording: WAV, mono, at [`REFERENCE_RATE`].
     Reference(PathBuf),
+}
+
+pub struct TranscribeRequest {
+    pub model: String,
+    /// WAV, mono, at [`LISTENING_RATE`].
+    pub sound: PathBuf,
+    pub options: TranscribeOptions,
 }
 
 pub struct SpeechRequest {
@@ -177,43 +185,45 @@ impl Engines {
         self.catalogue.best_transcriber(None, Some(language), false).ok()
     }
 
-    /// Transcribes a mono WAV at [`LISTENING_RATE`].
+    /// Transcribes a mono WAV. `stop` ends the wait for the engine; the work itself `observer` stops.
     pub async fn transcribe(
         &self,
-        model: &str,
-        sound: PathBuf,
-        options: TranscribeOptions,
+        request: TranscribeRequest,
         mut observer: impl Observer + 'static,
+        stop: &CancellationToken,
     ) -> Result<Transcription, EngineError> {
-        let owner = self.transcribers.get(model, || {
-            let (catalogue, model, threads) = (self.catalogue.clone(), model.to_owned(), self.config.threads);
+        let TranscribeRequest { model, sound, options } = request;
+        let owner = self.transcribers.get(&model, || {
+            let (catalogue, model, threads) = (self.catalogue.clone(), model.clone(), self.config.threads);
             Owner::new("transcriber", self.config.idle, move || load_transcriber(&catalogue, &model, threads))
         });
         owner
-            .run(move |whisper| {
+            .run_unless(stop.cancelled(), move |whisper| {
                 let mut reader = open(&sound)?;
                 whisper.transcribe(&mut reader, &options, &mut observer)
             })
             .await
     }
 
-    /// Speaks a script in a voice, into a file. `observers` watch the learning and the speaking.
+    /// Speaks a script in a voice, into a file. `observers` watch the learning and the speaking, and stop them; `stop`
+    /// ends the wait for the engine.
     pub async fn speak(
         &self,
         request: SpeechRequest,
         observers: (impl Observer + 'static, impl Observer + 'static),
+        stop: &CancellationToken,
     ) -> Result<Spoken, EngineError> {
         let base = self.base_voice(&request)?;
         let reference = match &request.voice {
             Voice::Builtin(_) => None,
-            Voice::Reference(path) => Some(self.reference(path).await?),
+            Voice::Reference(path) => Some(self.reference(path, stop).await?),
         };
         let (mut learning, mut speaking) = observers;
         let engine = base.engine_name(reference.is_some());
         let voice = base.name().to_owned();
         let owner = self.speaker(&base, reference.is_some());
         let report = owner
-            .run(move |cloner| {
+            .run_unless(stop.cancelled(), move |cloner| {
                 let mut reference_lufs = None;
                 if let Some(reference) = reference {
                     reference_lufs = integrated_lufs(&reference.samples, reference.sample_rate)?;
@@ -228,18 +238,27 @@ impl Engines {
     }
 
     /// Cosine of the vectors of two speakers: of a reference at [`REFERENCE_RATE`] and a sound at [`LISTENING_RATE`].
-    pub async fn similarity(&self, reference: &Path, sound: &Path) -> Result<f32, EngineError> {
-        let reference = resample(&self.reference(reference).await?, LISTENING_RATE);
-        let sound = first_seconds(&mut open(sound)?, WINDOW_SECONDS)?;
+    pub async fn similarity(
+        &self,
+        reference: &Path,
+        sound: &Path,
+        stop: &CancellationToken,
+    ) -> Result<f32, EngineError> {
+        let reference = self.reference(reference, stop).await?;
+        let sound = sound.to_owned();
         self.encoder
-            .run(move |encoder| Ok(similarity(&encoder.embed(&reference)?, &encoder.embed(&sound)?)))
+            .run_unless(stop.cancelled(), move |encoder| {
+                let reference = resample(&reference, LISTENING_RATE);
+                let sound = first_seconds(&mut open(&sound)?, WINDOW_SECONDS)?;
+                Ok(similarity(&encoder.embed(&reference)?, &encoder.embed(&sound)?))
+            })
             .await
     }
 
     /// Seconds of speech in a mono WAV at [`LISTENING_RATE`].
-    pub async fn speech_seconds(&self, sound: PathBuf) -> Result<f64, EngineError> {
+    pub async fn speech_seconds(&self, sound: PathBuf, stop: &CancellationToken) -> Result<f64, EngineError> {
         self.detector
-            .run(move |detector| {
+            .run_unless(stop.cancelled(), move |detector| {
                 let spans = detector.speech(&mut open(&sound)?)?;
                 Ok(spans.iter().map(|span| span.end - span.start).sum())
             })
@@ -247,16 +266,19 @@ impl Engines {
     }
 
     /// The speech of a recording, at most [`REFERENCE_SECONDS`] of it.
-    async fn reference(&self, path: &Path) -> Result<Audio, EngineError> {
-        let path = path.to_owned();
+    async fn reference(&self, path: &Path, stop: &CancellationToken) -> Result<Audio, EngineError> {
+        let (path, stopped) = (path.to_owned(), stop.clone());
         self.detector
-            .run(move |detector| {
+            .run_unless(stop.cancelled(), move |detector| {
                 let mut reader = open(&path)?;
                 let sample_rate = reader.sample_rate();
                 let mut speech = Audio { sample_rate, samples: vec![] };
                 let window = (WINDOW_SECONDS * f64::from(sample_rate)) as u64;
                 let mut start = 0;
                 while start < reader.len() && speech.duration() < REFERENCE_SECONDS {
+                    if stopped.is_cancelled() {
+                        return Err(EngineError::Cancelled);
+                    }
                     let part = read(&mut reader, start, window)?;
                     for span in detector.speech(&mut resample(&part, LISTENING_RATE))? {
                         speech.samples.extend_from_slice(cut(&part, span.start, span.end));

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -72,9 +72,7 @@ pub fn language_voice(language: &str) -> Result<Option<String>, EngineError> {
         "zh" => "cmn",
         other => other,
     };
-    let output = Command::new("espeak-ng").arg("--voices").stdin(Stdio::null()).output();
-    let output = output.context("espeak-ng cannot be started; is it installed?")?;
-    let listing = String::from_utf8_lossy(&output.stdout).into_owned();
+    let listing = voices()?;
     let mut alias = None;
     for line in listing.lines().skip(1) {
         let mut fields = line.split_whitespace().skip(1);
@@ -89,6 +87,20 @@ pub fn language_voice(language: &str) -> Result<Option<String>, EngineError> {
         }
     }
     Ok(alias)
+}
+
+/// What the program lists; asked once, for it never changes while this process runs.
+fn voices() -> Result<&'static str, EngineError> {
+    static LISTING: OnceLock<String> = OnceLock::new();
+    if let Some(listing) = LISTING.get() {
+        return Ok(listing);
+    }
+    let output = Command::new("espeak-ng").arg("--voices").stdin(Stdio::null()).output();
+    let output = output.context("espeak-ng cannot be started; is it installed?")?;
+    if !output.status.success() {
+        return Err(anyhow!("espeak-ng cannot list its voices: {}", output.status).into());
+    }
+    Ok(LISTING.get_or_init(|| String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
 /// All that `child` writes, or an error once its patience is over.

@@ -1,14 +1,14 @@
 //! A text in somebody's voice, and how well that went: the likeness by the speaker encoder, the words by listening back.
 
-use super::transcribe::decode;
-use crate::context::{Artifact, JobContext, JobError, Outcome};
-use crate::engines::{LISTENING_RATE, REFERENCE_RATE, SpeechRequest, Spoken, Voice};
+use super::transcribe::{Decoding, decode};
+use crate::context::{Artifact, JobContext, JobError, Outcome, gone};
+use crate::engines::{LISTENING_RATE, REFERENCE_RATE, SpeechRequest, Spoken, TranscribeRequest, Voice};
 use models::TranscribeOptions;
 use models::track::{Script, TimedText};
 use pipeline::parameters::CloneVoice;
 use pipeline::word_error::word_error_rate;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use storage::files::FileKind;
 use storage::ids::VoiceId;
 
@@ -26,7 +26,7 @@ pub(crate) async fn run(context: &JobContext, parameters: &CloneVoice) -> Result
     };
     context.enter("learning");
     let observers = (context.observer("learning"), context.observer("speaking"));
-    let spoken = engines.speak(request, observers).await?;
+    let spoken = engines.speak(request, observers, &context.stop).await?;
     context.enter("checking");
     let check = check(context, parameters, &voice, &output).await?;
     let media = context.probe(&output).await?;
@@ -48,7 +48,8 @@ async fn voice(context: &JobContext, parameters: &CloneVoice) -> Result<Voice, J
             if let Some(name) = context.services.engines.builtin_voice(id) {
                 return Ok(Voice::Builtin(name));
             }
-            let profile = context.services.storage.jobs.voice(&context.job, VoiceId::from(id)).await?;
+            let profile = context.services.storage.jobs.voice(&context.job, VoiceId::from(id)).await;
+            let profile = profile.map_err(gone("The voice that the job uses is gone."))?;
             let path = context.directory.join("reference");
             context.services.storage.objects.fetch(&profile.object_key, &path).await?;
             path
@@ -56,7 +57,10 @@ async fn voice(context: &JobContext, parameters: &CloneVoice) -> Result<Voice, J
         (None, Some(id)) => context.fetch(id, "reference").await?.1,
         (None, None) => return Err(anyhow::anyhow!("a clone-voice job without a voice was accepted").into()),
     };
-    Ok(Voice::Reference(decode(context, &sample, "reference.wav", REFERENCE_RATE).await?))
+    let decoding = Decoding { input: &sample, name: "reference.wav", sample_rate: REFERENCE_RATE };
+    let sound =
+        decode(context, decoding, &mut |fraction| context.report("decoding", fraction as f32)).await?;
+    Ok(Voice::Reference(sound))
 }
 
 fn script(parameters: &CloneVoice) -> Script {
@@ -85,9 +89,10 @@ async fn check(
     speech: &Path,
 ) -> Result<Check, JobError> {
     let engines = &context.services.engines;
-    let sound: PathBuf = decode(context, speech, "check.wav", LISTENING_RATE).await?;
+    let decoding = Decoding { input: speech, name: "check.wav", sample_rate: LISTENING_RATE };
+    let sound = decode(context, decoding, &mut |_| {}).await?;
     let similarity = match voice {
-        Voice::Reference(reference) => Some(engines.similarity(reference, &sound).await?),
+        Voice::Reference(reference) => Some(engines.similarity(reference, &sound, &context.stop).await?),
         Voice::Builtin(_) => None,
     };
     let Some(model) = engines.listener(&parameters.target_language) else {
@@ -95,7 +100,8 @@ async fn check(
     };
     let options =
         TranscribeOptions { language: Some(parameters.target_language.clone()), ..Default::default() };
-    let heard = engines.transcribe(&model, sound, options, context.observer("checking")).await?;
+    let request = TranscribeRequest { model, sound, options };
+    let heard = engines.transcribe(request, context.observer("checking"), &context.stop).await?;
     let text = heard.segments.iter().map(|segment| segment.text.trim()).collect::<Vec<_>>().join(" ");
     Ok(Check { similarity, heard: Some(text) })
 }

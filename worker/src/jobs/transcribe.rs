@@ -2,7 +2,7 @@
 
 use super::output_name;
 use crate::context::{Artifact, JobContext, JobError, Outcome};
-use crate::engines::LISTENING_RATE;
+use crate::engines::{LISTENING_RATE, TranscribeRequest};
 use models::audio::{SampleReader, WavReader};
 use models::{TranscribeOptions, Transcription};
 use pipeline::media::{PcmDecoding, Watch};
@@ -15,7 +15,9 @@ use storage::files::FileKind;
 pub(crate) async fn run(context: &JobContext, parameters: &Transcribe) -> Result<Outcome, JobError> {
     context.enter("fetching");
     let (recording, input) = context.fetch(parameters.audio_file_id, "input").await?;
-    let sound = decode(context, &input, "sound.wav", LISTENING_RATE).await?;
+    let decoding = Decoding { input: &input, name: "sound.wav", sample_rate: LISTENING_RATE };
+    let sound =
+        decode(context, decoding, &mut |fraction| context.report("decoding", fraction as f32)).await?;
     context.enter("transcribing");
     let options = TranscribeOptions {
         language: parameters.source_language.clone(),
@@ -26,8 +28,8 @@ pub(crate) async fn run(context: &JobContext, parameters: &Transcribe) -> Result
     let engines = &context.services.engines;
     let model = engines.choose_transcriber(parameters)?;
     let duration_seconds = WavReader::open(&sound)?.duration();
-    let observer = context.observer("transcribing");
-    let heard = engines.transcribe(&model, sound, options, observer).await?;
+    let request = TranscribeRequest { model: model.clone(), sound, options };
+    let heard = engines.transcribe(request, context.observer("transcribing"), &context.stop).await?;
     let transcript = publishable(heard, &model, parameters.task, duration_seconds);
     let mut artifacts = vec![];
     for format in &parameters.output_formats {
@@ -46,16 +48,22 @@ pub(crate) async fn run(context: &JobContext, parameters: &Transcribe) -> Result
     })
 }
 
-/// The sound of `input` as the engines read it.
+pub(crate) struct Decoding<'a> {
+    pub(crate) input: &'a Path,
+    /// Of the output, in the job's directory.
+    pub(crate) name: &'a str,
+    pub(crate) sample_rate: u32,
+}
+
+/// The sound of the input as the engines read it.
 pub(crate) async fn decode(
     context: &JobContext,
-    input: &Path,
-    name: &str,
-    sample_rate: u32,
+    wanted: Decoding<'_>,
+    on_progress: &mut (dyn FnMut(f64) + Send),
 ) -> Result<PathBuf, JobError> {
+    let Decoding { input, name, sample_rate } = wanted;
     let output = context.directory.join(name);
     let decoding = PcmDecoding { input: input.to_owned(), output: output.clone(), sample_rate };
-    let on_progress = &mut |fraction| context.report("decoding", fraction as f32);
     context.services.media.decode_pcm(decoding, Watch { cancel: &context.stop, on_progress }).await?;
     Ok(output)
 }
