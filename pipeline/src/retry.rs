@@ -8,14 +8,16 @@ pub const MAX_ATTEMPTS: u32 = 5;
 pub const MAX_CRASHES: u32 = 4;
 
 const FIRST: Duration = Duration::from_secs(2);
+const GROWTH: u32 = 4;
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// The wait after `attempt` (from 1) failed: exponential with full jitter, so that jobs that failed together do not
-/// return together. `random` is uniform in 0..1.
+/// return together. `random` is uniform in 0..1. All attempts together wait for 85 s on average: long enough for a
+/// database to start again, or for somebody to make room on a disk.
 /// See "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 pub fn backoff(attempt: u32, random: f64) -> Duration {
-    let doublings = attempt.saturating_sub(1).min(16);
-    let ceiling = (FIRST * 2u32.pow(doublings)).min(LONGEST);
+    let steps = attempt.saturating_sub(1).min(8);
+    let ceiling = (FIRST * GROWTH.pow(steps)).min(LONGEST);
     ceiling.mul_f64(random.clamp(0.0, 1.0))
 }
 

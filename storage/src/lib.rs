@@ -29,7 +29,7 @@ use crate::{
     error::Result,
     events::Events,
     files::Files,
-    jobs::Jobs,
+    jobs::{Jobs, Terms},
     logins::Logins,
     objects::{DiskObjects, Objects},
     projects::Projects,
@@ -94,13 +94,14 @@ impl Storage {
             directory: config.data_directory.join("uploads"),
         };
         tokio::fs::create_dir_all(&uploads.directory).await?;
+        let terms = Terms { retention: config.retention, default_quota_bytes: config.default_quota_bytes };
         Ok(Self {
             users: Users::new(database.clone(), config.default_quota_bytes),
             logins: Logins::new(database.clone()),
             api_keys: ApiKeys::new(database.clone()),
             projects: Projects::new(database.clone()),
             voices: Voices::new(files.clone()),
-            jobs: Jobs::new(database.clone(), events.clone(), config.retention),
+            jobs: Jobs::new(database.clone(), events.clone(), terms),
             files,
             uploads,
             objects,

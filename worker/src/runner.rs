@@ -26,6 +26,9 @@ const LOOK: Duration = Duration::from_secs(1);
 const RENEW: Duration = Duration::from_secs(15);
 /// Without the database the lease cannot be renewed; the job is stopped before somebody else may claim it.
 const SELF_FENCE: Duration = Duration::from_secs(50);
+/// How long the end of a job is tried to be written, and the pause between the tries.
+const WRITING: Duration = Duration::from_secs(600);
+const PAUSE: Duration = Duration::from_secs(2);
 /// Progress that is worth a write before the lease needs one.
 const NOTEWORTHY: f32 = 1.0;
 
@@ -48,7 +51,7 @@ enum Watched {
 
 /// Runs the claimed job to its end and writes that end into its row. `hand_back` ends it early, without a trace.
 pub(crate) async fn run(services: Services, claim: Claim, hand_back: CancellationToken) {
-    let Claim { job, lease } = claim;
+    let Claim { job, lease, hold } = claim;
     let kind = job.kind.as_str();
     let span = tracing::info_span!(
         "job", job.id = %job.id, job.kind = kind, job.attempt = job.attempt, request.id = job.request_id.as_deref()
@@ -70,6 +73,7 @@ pub(crate) async fn run(services: Services, claim: Claim, hand_back: Cancellatio
     }
     .instrument(span)
     .await;
+    drop(hold);
 }
 
 /// Empties the directory that jobs run in. Whatever is there belongs to a process that is gone.
@@ -114,7 +118,7 @@ async fn see_through(
     let end = match watch_over(services, &mut task, Watch { job, lease, reached, hand_back }).await {
         Watched::Ended(Ok(Ok(completion))) => {
             record_speed(job, &completion, started.elapsed());
-            let published = services.storage.jobs.complete(lease, completion).await;
+            let published = written(|| services.storage.jobs.complete(lease, completion.clone())).await;
             // After an error nobody knows whether the files are visible; if not, the sweep finds the objects.
             keep = *published.as_ref().unwrap_or(&true);
             published.map(|published| if published { "completed" } else { "lost" })
@@ -153,21 +157,33 @@ fn record_speed(job: &Job, completion: &Completion, took: Duration) {
 
 async fn stopped_end(services: &Services, lease: &Lease, why: Stop) -> storage::error::Result<&'static str> {
     let jobs = &services.storage.jobs;
-    Ok(match why {
-        Stop::Cancelled => {
-            jobs.cancelled(lease).await?;
-            "cancelled"
+    let timed_out = Failure::timed_out();
+    let (held, end) = match why {
+        Stop::Cancelled => (written(|| jobs.cancelled(lease)).await?, "cancelled"),
+        Stop::TimedOut => (written(|| jobs.fail(lease, &timed_out, 0.0)).await?, "timed_out"),
+        // Not tried for long: the process is leaving, and the next start ends its leases.
+        Stop::HandedBack => (jobs.hand_back(lease).await?, "handed_back"),
+        Stop::LeaseLost => (false, "lost"),
+    };
+    Ok(if held { end } else { "lost" })
+}
+
+/// Writes an end, again where that fails: hours of work must not be lost to a database that is busy, or to a disk that
+/// is full for a while. Whoever has the job by then has another epoch, so a late write changes nothing.
+async fn written<T, Write>(write: impl Fn() -> Write) -> storage::error::Result<T>
+where
+    Write: Future<Output = storage::error::Result<T>>,
+{
+    let patience = Instant::now() + WRITING;
+    loop {
+        match write().await {
+            Err(error) if Instant::now() < patience => {
+                tracing::warn!(%error, "could not write the end of the job; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            ended => return ended,
         }
-        Stop::TimedOut => {
-            jobs.fail(lease, &Failure::timed_out(), 0.0).await?;
-            "timed_out"
-        }
-        Stop::HandedBack => {
-            jobs.hand_back(lease).await?;
-            "handed_back"
-        }
-        Stop::LeaseLost => "lost",
-    })
+    }
 }
 
 async fn failed_end(
@@ -176,8 +192,9 @@ async fn failed_end(
     failure: &Failure,
 ) -> storage::error::Result<&'static str> {
     tracing::warn!(failure.code = failure.code, failure.retryable, "{}", failure.message);
-    services.storage.jobs.fail(lease, failure, rand::random()).await?;
-    Ok("failed")
+    let random = rand::random();
+    let held = written(|| services.storage.jobs.fail(lease, failure, random)).await?;
+    Ok(if held { "failed" } else { "lost" })
 }
 
 struct Watch<'a> {
@@ -214,10 +231,12 @@ async fn watch_over(
         let now = *reached.borrow();
         let current = stage::progress(job.kind, now.stage, now.fraction).max(percent);
         let noteworthy = now.stage != written.stage || current - percent >= NOTEWORTHY;
+        let asked = Instant::now();
         let seen = if noteworthy || renewed.elapsed() >= RENEW {
             let renewal = jobs.renew(lease, current, now.stage).await;
             if renewal.is_ok() {
-                (renewed, written, percent) = (Instant::now(), now, current);
+                // The lease counts from before the wait for the database.
+                (renewed, written, percent) = (asked, now, current);
             }
             renewal
         } else {

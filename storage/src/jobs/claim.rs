@@ -13,15 +13,55 @@ use sea_orm::{
     ColumnTrait, EntityTrait, ExprTrait, QueryFilter, UpdateMany,
     sea_query::{CaseStatement, Expr},
 };
-use std::time::Duration;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use uuid::Uuid;
 
 /// How long a worker that says nothing keeps its job.
 pub const LEASE: Duration = Duration::from_secs(60);
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Claim {
     pub job: Job,
     pub lease: Lease,
+    /// As long as it is kept, this process does not take the job for one whose worker died.
+    pub hold: Hold,
+}
+
+/// The leases whose jobs run in this process. They may run out while it lives: a machine that slept, a database that was
+/// away. Nobody died then.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held(Arc<Mutex<HashSet<Lease>>>);
+
+/// Says that its job runs here; dropped when it ends here, however it does.
+#[derive(Debug)]
+pub struct Hold {
+    held: Held,
+    lease: Lease,
+}
+
+impl Held {
+    fn hold(&self, lease: Lease) -> Hold {
+        self.leases().insert(lease);
+        Hold { held: self.clone(), lease }
+    }
+
+    pub(super) fn jobs(&self) -> Vec<Uuid> {
+        self.leases().iter().map(|lease| lease.job.as_uuid()).collect()
+    }
+
+    fn leases(&self) -> MutexGuard<'_, HashSet<Lease>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.held.leases().remove(&self.lease);
+    }
 }
 
 /// The right to run a job, until somebody else gets it: the epoch then is a later one.
@@ -72,7 +112,8 @@ impl Jobs {
         let Some(row) = returning(self.database.writer(), change).await?.pop() else { return Ok(None) };
         let lease = Lease { job: id, epoch: row.lease_epoch };
         self.changed(id);
-        Ok(Some(Claim { job: Job::try_from(row)?, lease }))
+        let hold = self.held.hold(lease);
+        Ok(Some(Claim { job: Job::try_from(row)?, lease, hold }))
     }
 
     /// Keeps the lease for another [`LEASE`], and tells how far the job is, 0 to 100. Progress does not go back.

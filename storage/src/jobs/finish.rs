@@ -105,7 +105,7 @@ impl Jobs {
         }
         transaction.commit().await?;
         // The dispatcher has to learn when to look again.
-        self.became_due(lease.job);
+        self.nudge(lease.job);
         Ok(true)
     }
 
@@ -132,7 +132,7 @@ impl Jobs {
             held(change, lease).exec(&transaction).await?;
         }
         transaction.commit().await?;
-        self.became_due(lease.job);
+        self.nudge(lease.job);
         Ok(true)
     }
 }

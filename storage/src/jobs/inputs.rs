@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Conflict, Error, Result},
-    files::{self, File, FileKind},
+    files::{self, File},
     ids::UserId,
     rows::voice_profiles,
 };
@@ -30,7 +30,7 @@ pub(super) async fn check(
     }
 }
 
-/// The part of [`check`] that concerns files.
+/// The part of [`check`] that needs nothing but rows.
 pub(super) async fn check_files(
     database: &impl ConnectionTrait,
     owner: UserId,
@@ -53,9 +53,13 @@ fn check_kind(input: &Input, file: &File) -> Result<()> {
     let (fits, issue) = match input.kind {
         InputKind::Video => (media.is_some_and(|media| media.video.is_some()), "must be a file with video"),
         InputKind::Sound => (media.is_some_and(|media| media.audio.is_some()), "must be a file with sound"),
-        InputKind::Subtitles => (file.kind == FileKind::Text, "must be a file of subtitles"),
+        InputKind::Subtitles => (is_subtitles(file), "must be a file of subtitles, SRT or VTT"),
     };
     if fits { Ok(()) } else { Err(Error::input(input.field, issue)) }
+}
+
+fn is_subtitles(file: &File) -> bool {
+    ["application/x-subrip", "text/vtt"].iter().any(|kind| file.content_type.starts_with(kind))
 }
 
 fn check_lengths(job: &GenerateVideo, files: &[File]) -> Result<()> {

@@ -14,6 +14,7 @@ mod plans;
 mod reap;
 mod submit;
 
+use claim::Held;
 pub use claim::{Claim, LEASE, Lease, Renewal};
 pub use dispatch::JobCount;
 pub use finish::{Completion, NewOutput};
@@ -81,12 +82,22 @@ pub struct Jobs {
     database: Database,
     events: Events,
     due: Arc<Notify>,
+    held: Held,
     retention: Option<Duration>,
+    default_quota_bytes: u64,
+}
+
+/// What users may have, and for how long.
+pub(crate) struct Terms {
+    pub(crate) retention: Option<Duration>,
+    pub(crate) default_quota_bytes: u64,
 }
 
 impl Jobs {
-    pub(crate) fn new(database: Database, events: Events, retention: Option<Duration>) -> Self {
-        Self { database, events, due: Arc::new(Notify::new()), retention }
+    pub(crate) fn new(database: Database, events: Events, terms: Terms) -> Self {
+        let Terms { retention, default_quota_bytes } = terms;
+        let (due, held) = (Arc::new(Notify::new()), Held::default());
+        Self { database, events, due, held, retention, default_quota_bytes }
     }
 
     /// Wakes the dispatcher when a job became due in this process. Another process' jobs it finds by looking.
@@ -98,7 +109,8 @@ impl Jobs {
         self.events.notify(job);
     }
 
-    fn became_due(&self, job: JobId) {
+    /// The job changed, and the dispatcher has to look again.
+    fn nudge(&self, job: JobId) {
         self.events.notify(job);
         self.due.notify_one();
     }

@@ -131,7 +131,7 @@ impl Jobs {
             .filter(Column::Id.eq(id.as_uuid()));
         let job = changed_one(&transaction, change).await?;
         transaction.commit().await?;
-        self.became_due(id);
+        self.nudge(id);
         Ok(job)
     }
 }

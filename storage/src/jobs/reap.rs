@@ -11,10 +11,11 @@ use crate::{
     rows::jobs::{Column, Entity, Model},
 };
 use chrono::{DateTime, Utc};
-use pipeline::{failure::Failure, retry::MAX_CRASHES, state::JobState};
+use pipeline::{failure::Failure, parameters::JobKind, retry::MAX_CRASHES, state::JobState};
 use sea_orm::{
     ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
 };
+use uuid::Uuid;
 
 /// Jobs taken back in one transaction.
 const BATCH: u64 = 100;
@@ -30,17 +31,18 @@ pub struct Reaped {
 }
 
 impl Jobs {
-    /// Takes the jobs back whose lease has run out.
+    /// Takes the jobs back whose lease has run out, but for those that run in this process.
     pub async fn reap(&self) -> Result<Reaped> {
         let mut reaped = Reaped::default();
+        let alive = self.held.jobs();
         loop {
             let now = self.database.now();
             // Looked for outside the transaction, so that finding none, as usual, takes nobody's turn to write.
-            if expired(now).one(self.database.reader()).await?.is_none() {
+            if expired(now, &alive).one(self.database.reader()).await?.is_none() {
                 return Ok(reaped);
             }
             let transaction = self.database.begin().await?;
-            let rows = expired(now).limit(BATCH).all(&transaction).await?;
+            let rows = expired(now, &alive).limit(BATCH).all(&transaction).await?;
             let mut ends = vec![];
             for row in rows {
                 ends.push((JobId::from(row.id), take_back(&transaction, &row, now).await?));
@@ -54,16 +56,19 @@ impl Jobs {
                         reaped.poisoned.push(job);
                     }
                 }
-                self.became_due(job);
+                self.nudge(job);
             }
         }
     }
 }
 
-fn expired(now: DateTime<Utc>) -> sea_orm::Select<Entity> {
+fn expired(now: DateTime<Utc>, alive: &[Uuid]) -> sea_orm::Select<Entity> {
     Entity::find()
         .filter(Column::State.eq(JobState::Running.as_str()))
         .filter(Column::LeaseUntil.lte(now))
+        .filter(Column::Id.is_not_in(alive.iter().copied()))
+        // A newer version may know more kinds; their jobs are its to take back.
+        .filter(Column::Kind.is_in(JobKind::ALL.map(JobKind::as_str)))
         .order_by_asc(Column::Id)
 }
 

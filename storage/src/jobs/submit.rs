@@ -3,6 +3,7 @@
 use super::{Job, Jobs, inputs};
 use crate::{
     error::{Conflict, Error, Result},
+    files::{Room, check_room},
     ids::{JobId, ProjectId, UserId},
     projects,
     rows::{idempotency_keys, job_inputs, jobs},
@@ -69,6 +70,9 @@ impl Jobs {
             })?;
         }
         inputs::check(&transaction, new.owner, &new.parameters, &new.builtin_voices).await?;
+        // What a job makes is not refused when it is done, so it must not begin without any room.
+        let room = Room { owner: new.owner, size_bytes: 1 };
+        check_room(&transaction, &room, self.default_quota_bytes).await?;
         let row = insert(&transaction, &new, now).await?;
         let job = Job::try_from(row)?;
         insert_inputs(&transaction, job.id, &job.parameters).await?;
@@ -83,7 +87,7 @@ impl Jobs {
             idempotency_keys::Entity::insert(key).exec_without_returning(&transaction).await?;
         }
         transaction.commit().await?;
-        self.became_due(job.id);
+        self.nudge(job.id);
         Ok(Submitted::New(job))
     }
 }

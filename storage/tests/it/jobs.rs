@@ -10,6 +10,7 @@ use pipeline::{
 use std::collections::HashMap;
 use storage::{
     error::{Conflict, Error},
+    files::NewFile,
     ids::{FileId, JobId, ProjectId, UserId},
     jobs::{Job, JobFilter, NewJob, Submitted},
     page::Page,
@@ -50,6 +51,9 @@ async fn inputs_that_cannot_be_are_refused_with_their_field() {
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
     let picture = world.file(ada, Some(video(2.0))).await.id;
     let text = world.file(ada, None).await.id;
+    let subtitles =
+        NewFile { content_type: "text/vtt; charset=utf-8".into(), ..world.new_file(ada, None).await };
+    let subtitles = world.storage.files.insert(subtitles).await.unwrap().id;
     let sound = world.audio(ada).await;
     let generate =
         |video: FileId, audio: FileId, subtitles: Option<FileId>| generate(ada, (video, audio, subtitles));
@@ -77,12 +81,13 @@ async fn inputs_that_cannot_be_are_refused_with_their_field() {
     assert_eq!(refused(generate(sound, sound, None)).await, "wrong original_video_id");
     assert_eq!(refused(generate(picture, text, None)).await, "wrong cloned_audio_id");
     assert_eq!(refused(generate(picture, sound, Some(sound))).await, "wrong subtitles_file_id");
+    assert_eq!(refused(generate(picture, sound, Some(text))).await, "wrong subtitles_file_id");
     assert_eq!(refused(generate(picture, sound, Some(FileId::new()))).await, "missing subtitles_file_id");
     assert_eq!(refused(clone(Some(Uuid::now_v7()), vec![builtin])).await, "missing voice_profile_id");
     let foreign = NewJob { project: Some(ProjectId(7)), ..transcribe(ada, sound) };
     assert_eq!(refused(foreign).await, "missing project_id");
     assert_eq!(world.storage.jobs.counts().await.unwrap(), [], "nothing refused is stored");
-    world.submit(generate(picture, sound, Some(text))).await;
+    world.submit(generate(picture, sound, Some(subtitles))).await;
     world.submit(clone(Some(builtin), vec![builtin])).await;
 }
 

@@ -131,6 +131,21 @@ async fn a_renewed_lease_is_not_reaped() {
 }
 
 #[tokio::test]
+async fn a_job_that_runs_here_is_not_taken_for_dead_however_long_its_lease_is_over() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let job = world.job(ada).await;
+    let claim = world.claim(job.id).await;
+    // The machine slept: the clock jumps, and nobody could renew.
+    world.pass(8 * 3600);
+    assert_eq!(world.storage.jobs.reap().await.unwrap(), Reaped::default());
+    assert_eq!(world.storage.jobs.renew(&claim.lease, 1.0, "x").await.unwrap(), Renewal::Held);
+    world.pass(8 * 3600);
+    drop(claim);
+    assert_eq!(world.storage.jobs.reap().await.unwrap().returned, [job.id]);
+}
+
+#[tokio::test]
 async fn a_job_is_cancelled_in_every_state_that_can_be() {
     let world = World::new().await;
     let ada = world.user("ada").await;
@@ -275,13 +290,13 @@ async fn a_push_that_was_lost_is_pushed_again() {
     let job = world.job(ada).await;
     let minute = Duration::from_secs(60);
     world.dispatch(10).await;
-    assert_eq!(world.storage.jobs.lost(minute).await.unwrap(), []);
+    assert_eq!(world.storage.jobs.requeue_lost(minute).await.unwrap(), []);
     world.pass(61);
-    assert_eq!(world.storage.jobs.lost(minute).await.unwrap(), [(JobKind::Transcribe, job.id)]);
-    assert_eq!(world.storage.jobs.lost(minute).await.unwrap(), [], "not again before another minute");
+    assert_eq!(world.storage.jobs.requeue_lost(minute).await.unwrap(), [(JobKind::Transcribe, job.id)]);
+    assert_eq!(world.storage.jobs.requeue_lost(minute).await.unwrap(), [], "not again before another minute");
     assert!(world.storage.jobs.claim(job.id, "worker").await.unwrap().is_some());
     world.pass(61);
-    assert_eq!(world.storage.jobs.lost(minute).await.unwrap(), []);
+    assert_eq!(world.storage.jobs.requeue_lost(minute).await.unwrap(), []);
 }
 
 #[tokio::test]
