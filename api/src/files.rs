@@ -59,7 +59,7 @@ impl FilesApi {
             room.admit(length.saturating_sub(FORM_OVERHEAD))?;
         }
         let Received { filename, staged, project_name } = self.receive(form, room).await?;
-        let arrival = Arrival { owner: caller.user, filename, project_name, staged };
+        let arrival = Arrival { owner: caller.user, filename, project_name, staged, upload: None };
         let file = intake::accept(&self.app, arrival).await?;
         Ok(CreatedFile::Created(Json(FileObject::new(file, &caller.links, Utc::now()))))
     }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use pipeline::media_info::MediaInfo;
 use storage::files::{File, FileKind, NewFile};
-use storage::ids::UserId;
+use storage::ids::{UploadId, UserId};
 use storage::objects::StagedObject;
 use tokio::io::AsyncWriteExt;
 
@@ -22,6 +22,8 @@ pub(crate) struct Arrival {
     pub(crate) filename: String,
     pub(crate) project_name: Option<String>,
     pub(crate) staged: StagedObject,
+    /// The upload in parts that it came by.
+    pub(crate) upload: Option<UploadId>,
 }
 
 /// Where the bytes of a stream go, and how many of them may.
@@ -71,10 +73,10 @@ where
 
 /// Finds out what has come, and makes a file of it.
 pub(crate) async fn accept(app: &App, arrival: Arrival) -> Result<File> {
-    let Arrival { owner, filename, project_name, staged } = arrival;
+    let Arrival { owner, filename, project_name, staged, upload } = arrival;
     let Content { content_type, kind, media } = identify(app, &staged).await?;
-    let new =
-        NewFile { owner, project_name, filename, content_type: content_type.to_owned(), kind, media, staged };
+    let content_type = content_type.to_owned();
+    let new = NewFile { owner, project_name, filename, content_type, kind, media, staged, upload };
     Ok(app.services.storage.files.insert(new).await?)
 }
 
@@ -86,7 +88,7 @@ struct Content {
 
 async fn identify(app: &App, staged: &StagedObject) -> Result<Content> {
     if staged.size_bytes == 0 {
-        return Err(ApiError::unsupported("The file is empty"));
+        return Err(ApiError::unusable_file("file_empty", "The file is empty."));
     }
     if staged.size_bytes <= media_types::LARGEST_TEXT {
         let bytes = tokio::fs::read(staged.path()).await.map_err(storage::error::Error::from)?;
@@ -96,12 +98,17 @@ async fn identify(app: &App, staged: &StagedObject) -> Result<Content> {
     }
     let media = app.services.probe.probe(staged.path()).await.map_err(|failure| match failure.retryable {
         true => ApiError::from(failure),
-        false => ApiError::unsupported(failure.message),
+        false => ApiError::unusable_file(&failure.code, failure.message),
     })?;
     let kind = match (&media.video, &media.audio) {
         (Some(_), _) => FileKind::Video,
         (None, Some(_)) => FileKind::Audio,
-        (None, None) => return Err(ApiError::unsupported("The file holds neither video nor sound")),
+        (None, None) => {
+            return Err(ApiError::unusable_file(
+                "media_unsupported",
+                "The file has neither picture nor sound.",
+            ));
+        }
     };
     Ok(Content { content_type: media_types::of_media(&media), kind, media: Some(media) })
 }

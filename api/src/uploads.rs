@@ -106,9 +106,11 @@ impl UploadsApi {
         let (uploads, id) = (&self.app.services.storage.uploads, UploadId::from(upload_id.0));
         let (staged, upload) = uploads.assemble(caller.user, id).await?;
         let Upload { filename, project_name, .. } = upload;
-        let arrival = Arrival { owner: caller.user, filename, project_name, staged };
+        let arrival = Arrival { owner: caller.user, filename, project_name, staged, upload: Some(id) };
         let file = intake::accept(&self.app, arrival).await?;
-        uploads.remove(caller.user, id).await?;
+        if let Err(error) = uploads.remove_parts(id).await {
+            tracing::warn!(%error, "the parts of a finished upload are left to sweep");
+        }
         Ok(CreatedFile::Created(Json(FileObject::new(file, &caller.links, Utc::now()))))
     }
 

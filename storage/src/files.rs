@@ -5,7 +5,7 @@ use crate::{
     database::Database,
     error::{Conflict, Error, Result},
     garbage,
-    ids::{FileId, JobId, ProjectId, UserId},
+    ids::{FileId, JobId, ProjectId, UploadId, UserId},
     objects::{ObjectKey, Objects, StagedObject},
     page::{Keys, Listing, Page, Position, listing, narrow},
     projects,
@@ -13,7 +13,7 @@ use crate::{
         files::{ActiveModel, Column, Entity, Model},
         job_inputs, jobs, voice_profiles,
     },
-    users,
+    uploads, users,
 };
 use chrono::{DateTime, Utc};
 use pipeline::{media_info::MediaInfo, state::JobState};
@@ -60,6 +60,8 @@ pub struct NewFile {
     pub kind: FileKind,
     pub media: Option<MediaInfo>,
     pub staged: StagedObject,
+    /// The upload that it came by, which ends with the file's beginning.
+    pub upload: Option<UploadId>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -84,7 +86,8 @@ pub struct Files {
 }
 
 impl Files {
-    /// [`Error::QuotaExceeded`] where it does not fit; then nothing is left behind.
+    /// [`Error::QuotaExceeded`] where it does not fit, and [`Error::NotFound`] where its upload is a file already or was
+    /// dropped; then nothing is left behind.
     pub async fn insert(&self, new: NewFile) -> Result<File> {
         let id = FileId::new();
         let object_key = upload_key(id)?;
@@ -107,7 +110,9 @@ impl Files {
             expires_at: Set(self.retention.map(|kept| now + kept)),
         };
         self.objects.publish(new.staged, &object_key).await?;
-        let inserted = self.insert_row(row, Room { owner: new.owner, size_bytes }, new.project_name).await;
+        let room = Room { owner: new.owner, size_bytes };
+        let entry = Entry { room, project_name: new.project_name, upload: new.upload };
+        let inserted = self.insert_row(row, entry).await;
         if inserted.is_err()
             && let Err(error) = self.objects.delete(&object_key).await
         {
@@ -165,8 +170,12 @@ impl Files {
         usage(self.database.reader(), owner, self.default_quota_bytes).await
     }
 
-    async fn insert_row(&self, row: ActiveModel, room: Room, project_name: Option<String>) -> Result<File> {
+    async fn insert_row(&self, row: ActiveModel, entry: Entry) -> Result<File> {
+        let Entry { room, project_name, upload } = entry;
         let transaction = self.database.begin().await?;
+        if let Some(upload) = upload {
+            uploads::end(&transaction, room.owner, upload).await?;
+        }
         check_room(&transaction, &room, self.default_quota_bytes).await?;
         let mut row = row;
         if let Some(name) = &project_name {
@@ -179,6 +188,13 @@ impl Files {
         let project = row.project_id.map(ProjectId).zip(project_name);
         from_row(row, project)
     }
+}
+
+/// What a new row brings about.
+struct Entry {
+    room: Room,
+    project_name: Option<String>,
+    upload: Option<UploadId>,
 }
 
 impl FileKind {
@@ -203,10 +219,11 @@ pub(crate) struct Room {
     pub(crate) size_bytes: u64,
 }
 
-/// [`Error::QuotaExceeded`] where there is none.
+/// [`Error::QuotaExceeded`] where there is none. Uploads that have begun have their room already.
 pub(crate) async fn check_room(database: &impl ConnectionTrait, room: &Room, default: u64) -> Result<()> {
     let usage = usage(database, room.owner, default).await?;
-    if usage.used_bytes.saturating_add(room.size_bytes) > usage.quota_bytes {
+    let promised = uploads::pending_bytes(database, room.owner).await?;
+    if usage.used_bytes.saturating_add(promised).saturating_add(room.size_bytes) > usage.quota_bytes {
         return Err(Error::QuotaExceeded { quota: usage.quota_bytes, used: usage.used_bytes });
     }
     Ok(())

@@ -98,8 +98,7 @@ impl Uploads {
             expires_at: now + LIFETIME,
         };
         let transaction = self.database.begin().await?;
-        let pending = pending_bytes(&transaction, new.owner).await?;
-        let room = Room { owner: new.owner, size_bytes: pending.saturating_add(new.size_bytes) };
+        let room = Room { owner: new.owner, size_bytes: new.size_bytes };
         check_room(&transaction, &room, self.default_quota_bytes).await?;
         insert(&transaction, row.clone()).await?;
         transaction.commit().await?;
@@ -150,7 +149,7 @@ impl Uploads {
     }
 
     /// The parts put together. [`Conflict::UploadIncomplete`], or [`Conflict::ChecksumMismatch`] where they are not
-    /// what was sent or promised. The upload stays as it is until [`Uploads::remove`].
+    /// what was sent or promised. The upload stays as it is until a file is made of it, or [`Uploads::remove`].
     pub async fn assemble(&self, owner: UserId, id: UploadId) -> Result<(StagedObject, Upload)> {
         let upload = self.find(owner, id).await?;
         if upload.present.len() < upload.parts as usize {
@@ -183,15 +182,16 @@ impl Uploads {
 
     /// Forgets the upload and its parts.
     pub async fn remove(&self, owner: UserId, id: UploadId) -> Result<()> {
-        let removed = Entity::delete_many()
-            .filter(Column::Id.eq(id.as_uuid()))
-            .filter(Column::OwnerId.eq(owner.as_uuid()))
-            .exec(self.database.writer())
-            .await?;
-        if removed.rows_affected == 0 {
-            return Err(Error::NotFound);
+        end(self.database.writer(), owner, id).await?;
+        self.remove_parts(id).await
+    }
+
+    /// Removes the parts of an upload that is a file now; else the next sweep does.
+    pub async fn remove_parts(&self, id: UploadId) -> Result<()> {
+        match fs::remove_dir_all(self.directory_of(id)).await {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause.into()),
+            Ok(()) | Err(_) => Ok(()),
         }
-        self.remove_directory(id).await
     }
 
     /// Removes uploads that are past their time, and directories without an upload. Returns how many.
@@ -206,7 +206,7 @@ impl Uploads {
             let id = entry.file_name().to_str().and_then(|name| name.parse::<UploadId>().ok());
             let Some(id) = id else { continue };
             if Entity::find_by_id(id.as_uuid()).one(self.database.reader()).await?.is_none() {
-                self.remove_directory(id).await?;
+                self.remove_parts(id).await?;
                 swept += 1;
             }
         }
@@ -215,13 +215,6 @@ impl Uploads {
 
     fn directory_of(&self, id: UploadId) -> PathBuf {
         self.directory.join(id.to_string())
-    }
-
-    async fn remove_directory(&self, id: UploadId) -> Result<()> {
-        match fs::remove_dir_all(self.directory_of(id)).await {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause.into()),
-            Ok(()) | Err(_) => Ok(()),
-        }
     }
 
     async fn note_part(&self, id: UploadId, part: &Part) -> Result<()> {
@@ -260,6 +253,16 @@ impl Upload {
     }
 }
 
+/// Deletes the row. [`Error::NotFound`] where somebody did so before.
+pub(crate) async fn end(database: &impl ConnectionTrait, owner: UserId, id: UploadId) -> Result<()> {
+    let removed = Entity::delete_many()
+        .filter(Column::Id.eq(id.as_uuid()))
+        .filter(Column::OwnerId.eq(owner.as_uuid()))
+        .exec(database)
+        .await?;
+    if removed.rows_affected == 0 { Err(Error::NotFound) } else { Ok(()) }
+}
+
 async fn insert(database: &impl ConnectionTrait, row: Model) -> Result<()> {
     let row = ActiveModel {
         id: Set(row.id),
@@ -278,7 +281,7 @@ async fn insert(database: &impl ConnectionTrait, row: Model) -> Result<()> {
 }
 
 /// What the owner's unfinished uploads will take once they are files.
-async fn pending_bytes(database: &impl ConnectionTrait, owner: UserId) -> Result<u64> {
+pub(crate) async fn pending_bytes(database: &impl ConnectionTrait, owner: UserId) -> Result<u64> {
     let rows = Entity::find().filter(Column::OwnerId.eq(Uuid::from(owner))).all(database).await?;
     Ok(rows.iter().map(|row| row.size_bytes.unsigned_abs()).sum())
 }

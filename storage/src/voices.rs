@@ -77,6 +77,9 @@ impl Voices {
         })?;
         let id = VoiceId::new();
         let object_key = ObjectKey::parse(&format!("voices/{id}/sample"))?;
+        // Before the copy, which may be long, and again with the row, for others may have come meanwhile.
+        let room = Room { owner: new.owner, size_bytes: sample.size_bytes };
+        check_room(self.database().reader(), &room, self.files.default_quota_bytes).await?;
         let objects = self.files.objects.as_ref();
         let mut staging = objects.stage().await?;
         let mut bytes = objects.open(&sample.object_key, None).await?;
@@ -97,7 +100,7 @@ impl Voices {
             media: Set(sample.media.map(serde_json::to_value).transpose()?),
             created_at: Set(self.database().now()),
         };
-        let inserted = self.insert_row(row, Room { owner: new.owner, size_bytes: sample.size_bytes }).await;
+        let inserted = self.insert_row(row, room).await;
         if inserted.is_err()
             && let Err(error) = objects.delete(&object_key).await
         {

@@ -47,6 +47,21 @@ async fn parts_become_a_file() {
 }
 
 #[tokio::test]
+async fn an_upload_becomes_one_file_however_often_it_is_completed() {
+    let (app, token) = TestApp::with_user().await;
+    let bytes = wav(5000);
+    let upload = begin(&app, &token, &bytes).await;
+    put(&app, text(&upload["parts"][0], "url"), &bytes).await.expect(200);
+    let complete = text(&upload, "complete_url");
+    let answers = futures_util::future::join_all((0..4).map(|_| app.post_bytes(complete, &token, ""))).await;
+    let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 404, 404, 404]);
+    assert_eq!(app.get("/api/v1/usage", &token).await.json().await["files"], 1);
+    assert_eq!(app.storage.objects.list("").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn other_bytes_than_announced_are_refused() {
     let (app, token) = TestApp::with_user().await;
     let upload = begin(&app, &token, &wav(100)).await;

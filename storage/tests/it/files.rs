@@ -7,6 +7,7 @@ use storage::{
     files::{FileFilter, FileKind, NewFile},
     ids::FileId,
     page::Page,
+    uploads::NewUpload,
 };
 
 #[tokio::test]
@@ -51,6 +52,30 @@ async fn what_does_not_fit_the_quota_leaves_nothing() {
     sized(bob, 100).await.unwrap();
     world.storage.files.delete(ada, last.id).await.unwrap();
     sized(ada, 10).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_upload_that_has_begun_keeps_its_room() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let file = world.audio(ada).await;
+    let used = world.storage.files.usage(ada).await.unwrap().used_bytes;
+    let begun = NewUpload {
+        owner: ada,
+        filename: "a name".into(),
+        content_type: None,
+        size_bytes: QUOTA - used,
+        project_name: None,
+        sha256: None,
+    };
+    let upload = world.storage.uploads.begin(begun).await.unwrap();
+    let refused = world.storage.files.insert(world.new_file(ada, None).await).await;
+    assert!(matches!(refused, Err(Error::QuotaExceeded { .. })));
+    let refused = world.storage.jobs.submit(transcribe(ada, file)).await;
+    assert!(matches!(refused, Err(Error::QuotaExceeded { .. })), "a job makes files");
+    world.storage.uploads.remove(ada, upload.id).await.unwrap();
+    world.storage.files.insert(world.new_file(ada, None).await).await.unwrap();
+    world.storage.jobs.submit(transcribe(ada, file)).await.unwrap();
 }
 
 #[tokio::test]

@@ -75,6 +75,7 @@ impl World {
             kind,
             media,
             staged: self.staged(b"some bytes").await,
+            upload: None,
         }
     }
 
