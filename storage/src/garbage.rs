@@ -34,33 +34,46 @@ pub(crate) async fn add(
     Ok(())
 }
 
-/// Deletes the bytes of what was noted, and then the notes. Returns how many.
+/// Deletes the bytes of what was noted, and then the notes. What cannot be deleted stays noted. Returns how many went.
 pub(crate) async fn collect(database: &Database, objects: &dyn Objects) -> Result<u64> {
     let mut collected = 0;
+    let mut last = String::new();
     loop {
-        let rows = Entity::find().order_by_asc(Column::ObjectKey).limit(BATCH).all(database.reader()).await?;
-        if rows.is_empty() {
-            return Ok(collected);
+        let rows = Entity::find()
+            .filter(Column::ObjectKey.gt(last.as_str()))
+            .order_by_asc(Column::ObjectKey)
+            .limit(BATCH)
+            .all(database.reader())
+            .await?;
+        let Some(end) = rows.last() else { return Ok(collected) };
+        last = end.object_key.clone();
+        let mut gone = vec![];
+        for row in rows {
+            if delete(objects, &ObjectKey::parse(&row.object_key)?).await {
+                gone.push(row.object_key);
+            }
         }
-        for row in &rows {
-            objects.delete(&ObjectKey::parse(&row.object_key)?).await?;
-        }
-        collected += rows.len() as u64;
-        forget(database, rows.into_iter().map(|row| row.object_key).collect()).await?;
+        collected += gone.len() as u64;
+        forget(database, gone).await?;
     }
+}
+
+/// False, and a warning, where it could not be deleted: one such must not keep the rest.
+pub(crate) async fn delete(objects: &dyn Objects, key: &ObjectKey) -> bool {
+    let deleted = objects.delete(key).await;
+    if let Err(error) = &deleted {
+        let error: &dyn std::error::Error = error;
+        tracing::warn!(error, %key, "could not delete an object; the next sweep tries again");
+    }
+    deleted.is_ok()
 }
 
 /// Deletes one object that was noted just now. If that fails it stays noted, and the sweeper tries again.
 pub(crate) async fn collect_one(database: &Database, objects: &dyn Objects, key: &ObjectKey) {
-    let collected = async {
-        objects.delete(key).await?;
-        forget(database, vec![key.as_str().to_owned()]).await
-    };
-    if let Err(error) = collected.await {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "an object is left for the sweeper to delete"
-        );
+    if delete(objects, key).await
+        && let Err(error) = forget(database, vec![key.as_str().to_owned()]).await
+    {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a deleted object stays noted as garbage");
     }
 }
 

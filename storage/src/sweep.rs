@@ -132,8 +132,7 @@ impl Storage {
                 let keys: Vec<&ObjectKey> = chunk.iter().map(|(key, _)| key).collect();
                 let referenced = self.referenced(&keys).await?;
                 for key in keys.into_iter().filter(|key| !referenced.contains(key.as_str())) {
-                    self.objects.delete(key).await?;
-                    swept += 1;
+                    swept += u64::from(garbage::delete(self.objects.as_ref(), key).await);
                 }
             }
         }

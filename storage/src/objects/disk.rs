@@ -151,7 +151,8 @@ fn absent(error: Error) -> Error {
 
 /// The bytes of `from` are on the disk already; this makes the name durable too.
 fn move_into_place(from: &Path, to: &Path, root: &Path) -> io::Result<()> {
-    let file = fs::File::options().append(true).open(from)?;
+    // For reading: who publishes the same file again finds it read-only, and its owner may set times all the same.
+    let file = fs::File::open(from)?;
     // The age of an object counts from here, or the sweeper could take one for an orphan before its row is written.
     file.set_modified(SystemTime::now())?;
     file.set_permissions(fs::Permissions::from_mode(0o444))?;

@@ -57,6 +57,24 @@ async fn objects_and_stagings_without_a_row_go_after_a_day() {
 }
 
 #[tokio::test]
+async fn an_object_that_cannot_be_deleted_does_not_keep_the_others() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let (first, second) = (world.file(ada, None).await, world.file(ada, None).await);
+    let stuck = std::cmp::min(first.object_key.as_str(), second.object_key.as_str()).to_owned();
+    // A directory in its place is what no file's removal removes.
+    let path = world.config.data_directory.join("objects").join(&stuck);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir_all(path.join("inner")).unwrap();
+    world.clock.advance(RETENTION + Duration::from_secs(60));
+    assert_eq!(world.storage.sweep().await.unwrap().objects, 1);
+    assert_eq!(world.objects().await, Vec::<String>::new());
+    std::fs::remove_dir_all(&path).unwrap();
+    std::fs::write(&path, "again").unwrap();
+    assert_eq!(world.storage.sweep().await.unwrap().objects, 1, "it was not forgotten");
+}
+
+#[tokio::test]
 async fn expired_files_go_unless_a_job_needs_them() {
     let world = World::new().await;
     let ada = world.user("ada").await;
