@@ -17,6 +17,8 @@ pub struct Server {
     pub url: String,
     data: TempDir,
     settings: Vec<(String, String)>,
+    /// The data directory is a disk of its own, which only the server and its children see.
+    has_own_disk: bool,
 }
 
 impl Server {
@@ -28,8 +30,19 @@ impl Server {
     pub fn start_with(settings: &[(&str, &str)]) -> Self {
         let data = tempfile::Builder::new().prefix("voxmill-test-").tempdir().unwrap();
         let settings: Vec<_> = settings.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
-        let (child, url) = spawn(data.path(), &settings);
-        Self { child, url, data, settings }
+        let (child, url) = spawn(Command::new(program()), data.path(), &settings);
+        Self { child, url, data, settings, has_own_disk: false }
+    }
+
+    /// With a data directory that holds no more than so many MiB.
+    pub fn start_on_disk_of(mebibytes: u32) -> Self {
+        let data = tempfile::Builder::new().prefix("voxmill-test-").tempdir().unwrap();
+        let mount = "mount -t tmpfs -o size=\"$0\" none \"$1\" && shift && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mount, &format!("{mebibytes}m")]);
+        command.arg(data.path()).arg(program());
+        let (child, url) = spawn(command, data.path(), &[]);
+        Self { child, url, data, settings: vec![], has_own_disk: true }
     }
 
     /// A new user of this server.
@@ -37,8 +50,10 @@ impl Server {
         User::register(&self.url).await
     }
 
-    pub fn data_directory(&self) -> &Path {
-        self.data.path()
+    pub fn data_directory(&self) -> PathBuf {
+        let seen = self.data.path().strip_prefix("/").unwrap();
+        let root = if self.has_own_disk { format!("/proc/{}/root", self.child.id()) } else { "/".to_owned() };
+        Path::new(&root).join(seen)
     }
 
     pub fn process_id(&self) -> u32 {
@@ -60,16 +75,14 @@ impl Server {
 
     /// Starts again on the same data, at another port.
     pub fn restart(&mut self) {
-        let (child, url) = spawn(self.data.path(), &self.settings);
+        let (child, url) = spawn(Command::new(program()), self.data.path(), &self.settings);
         (self.child, self.url) = (child, url);
     }
 
     /// Files below the data directory that hold artifacts or work in progress: what a leak would leave.
     pub fn stored_files(&self) -> Vec<PathBuf> {
-        ["objects", "staging", "work"]
-            .iter()
-            .flat_map(|name| files_below(&self.data.path().join(name)))
-            .collect()
+        let data = self.data_directory();
+        ["objects", "staging", "work"].iter().flat_map(|name| files_below(&data.join(name))).collect()
     }
 
     /// The processes that this server started and that still run.
@@ -110,8 +123,9 @@ pub fn program() -> PathBuf {
     program
 }
 
-fn spawn(data: &Path, settings: &[(String, String)]) -> (Child, String) {
-    let mut child = Command::new(program())
+/// Starts `command`, which is the program or runs it with its arguments, and waits until it listens.
+fn spawn(mut command: Command, data: &Path, settings: &[(String, String)]) -> (Child, String) {
+    let mut child = command
         .args(["serve", "--bind", "127.0.0.1:0", "--data-dir"])
         .arg(data)
         .envs(settings.iter().cloned())

@@ -6,6 +6,7 @@ mod accounts;
 mod chain;
 mod command_line;
 mod faults;
+mod full_disk;
 mod hostile;
 mod house;
 mod media;
