@@ -27,7 +27,7 @@ pub(super) fn extract(extraction: &AudioExtraction, job: &Job) -> Result<AudioRe
         if packet.stream() == sound.track().index {
             sound.decode(&packet, &mut |frame| writer.write(frame))?;
         }
-        progress.reach(source.reach());
+        progress.reach(source.position());
     }
     sound.finish(&mut |frame| writer.write(frame))?;
     source.check_complete(sound.track(), sound.reached())?;

@@ -196,13 +196,13 @@ impl Production {
     fn run(&mut self) -> Result<(), MediaError> {
         let (mut original_ended, mut voice_ended) = (false, false);
         while !(original_ended && voice_ended) {
-            let voice_is_behind = self.voice.reach() <= self.original.reach();
+            let voice_is_behind = self.voice.position() <= self.original.position();
             if !voice_ended && (voice_is_behind || original_ended) {
                 voice_ended = self.read_voice()?;
             } else {
                 original_ended = self.read_original()?;
             }
-            let horizon = if original_ended { self.voice.reach() } else { self.original.reach() };
+            let horizon = if original_ended { self.voice.position() } else { self.original.position() };
             self.write_sound(horizon)?;
             self.progress.reach(horizon);
         }

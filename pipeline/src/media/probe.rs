@@ -38,9 +38,9 @@ fn duration(source: &mut Source, job: &Job) -> Result<f64, MediaError> {
         if source.next_packet()?.is_none() {
             break;
         }
-        progress.reach(source.reach());
+        progress.reach(source.extent());
     }
-    let found = Some(source.reach()).filter(|reach| *reach > 0.0);
+    let found = Some(source.extent()).filter(|extent| *extent > 0.0);
     found.or(guess).ok_or_else(|| MediaError::new(MediaErrorCode::MediaTruncated, "holds no packet"))
 }
 

@@ -37,8 +37,10 @@ const PROBE_MICROSECONDS: &str = "10000000";
 pub(super) struct Source {
     input: context::Input,
     has_exact_length: bool,
-    /// End of the latest packet seen of any stream, in seconds from the container's start.
-    reach: f64,
+    /// Start of the latest packet of picture or sound, in seconds from the container's start.
+    position: f64,
+    /// End of the longest packet of any stream, in seconds from the container's start.
+    extent: f64,
     damaged_packets: u32,
 }
 
@@ -67,7 +69,7 @@ impl Source {
             return Err(MediaError::truncated("the file ends before its parts do"));
         }
         let has_exact_length = has_exact_length(&input);
-        Ok(Self { input, has_exact_length, reach: 0.0, damaged_packets: 0 })
+        Ok(Self { input, has_exact_length, position: 0.0, extent: 0.0, damaged_packets: 0 })
     }
 
     /// FFmpeg's name of the container: several, with commas, where one reader serves a family.
@@ -114,7 +116,7 @@ impl Source {
         let mut reader = Self::open(path)?;
         reader.read_only(&[track.index]);
         while reader.next_packet()?.is_some() {}
-        Ok(reader.reach)
+        Ok(reader.extent)
     }
 
     pub(super) fn stream(&self, index: usize) -> Option<stream::Stream<'_>> {
@@ -151,9 +153,15 @@ impl Source {
         }
     }
 
-    /// End of the latest packet read so far, in seconds from the container's start.
-    pub(super) fn reach(&self) -> f64 {
-        self.reach
+    /// How far picture and sound were read, in seconds from the container's start. Captions do not count: MPEG-4 fills
+    /// the silence between two of them with one packet, which may last for minutes.
+    pub(super) fn position(&self) -> f64 {
+        self.position
+    }
+
+    /// Where the packets read so far end, of any stream, in seconds from the container's start.
+    pub(super) fn extent(&self) -> f64 {
+        self.extent
     }
 
     /// Fails with `media_truncated` when `track`, read to the end, ended `reached` seconds after the container's
@@ -165,7 +173,7 @@ impl Source {
         let (promised, found) = match (track.duration, self.duration()) {
             (Some(duration), _) => (duration, reached - track.start),
             // The container ends with its longest stream, which need not be this one.
-            (None, Some(duration)) => (duration, self.reach.max(reached)),
+            (None, Some(duration)) => (duration, self.extent.max(reached)),
             (None, None) => return Ok(()),
         };
         if found + (promised * 0.01).max(0.5) < promised {
@@ -223,9 +231,8 @@ impl Source {
     }
 
     fn count_from_start(&mut self, mut packet: Packet) -> Packet {
-        let Some(time_base) = self.input.stream(packet.stream()).map(|stream| stream.time_base()) else {
-            return packet;
-        };
+        let Some(stream) = self.input.stream(packet.stream()) else { return packet };
+        let (time_base, medium) = (stream.time_base(), stream.parameters().medium());
         let origin = start_time(&self.input).map_or(0, |start| {
             let microseconds = Rational::new(1, ffi::AV_TIME_BASE);
             ffmpeg_next::Rescale::rescale(&start, microseconds, time_base)
@@ -234,7 +241,10 @@ impl Source {
         packet.set_dts(packet.dts().map(|dts| dts.saturating_sub(origin)));
         if let Some(time) = packet.pts().or(packet.dts()) {
             let end = time.saturating_add(packet.duration().max(0));
-            self.reach = self.reach.max(seconds(end, time_base));
+            self.extent = self.extent.max(seconds(end, time_base));
+            if matches!(medium, media::Type::Video | media::Type::Audio) {
+                self.position = self.position.max(seconds(time, time_base));
+            }
         }
         packet
     }

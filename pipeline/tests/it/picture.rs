@@ -235,6 +235,42 @@ async fn subtitles_become_a_track_of_every_container() {
 }
 
 #[tokio::test]
+async fn a_long_silence_between_captions_does_not_hurry_the_sound() {
+    let bench = Bench::new();
+    let cue =
+        |number, second: &str| format!("{number}\n00:00:{second},000 --> 00:00:{second},900\nHello\n\n");
+    bench.written("captions.srt", cue(1, "01") + &cue(2, "57"));
+    let captions = bench.path("captions.srt").display().to_string();
+    let video = bench.made(
+        "in.mp4",
+        &format!(
+            "-f lavfi -i testsrc=size=160x120:rate=10:duration=60 -i {captions} -map 0 -map 1 -c:s mov_text -pix_fmt yuv420p"
+        ),
+    );
+    let voice = bench.made("voice.flac", "-f lavfi -i sine=duration=60");
+    let request = VideoGeneration {
+        output: bench.path("out.mkv"),
+        container: VideoContainer::Mkv,
+        quality: Quality::Low,
+        ..request(&bench, &video, &voice)
+    };
+    generate(&bench, &request).await.unwrap();
+    assert_eq!(ffprobe(&request.output, "s", "stream=codec_name"), "subrip");
+    let mut picture = 0.0_f64;
+    for packet in ffprobe(&request.output, "", "packet=codec_type,pts_time").lines() {
+        let (kind, time) = packet.split_once(',').unwrap();
+        let time: f64 = time.parse().unwrap();
+        match kind {
+            "video" => picture = picture.max(time),
+            "audio" => {
+                assert!(time < picture + 15.0, "sound of {time} s lies beside the picture of {picture} s")
+            }
+            _captions => {}
+        }
+    }
+}
+
+#[tokio::test]
 async fn burned_subtitles_are_in_the_picture() {
     let bench = Bench::new();
     let video =
