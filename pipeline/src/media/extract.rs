@@ -6,7 +6,7 @@ use super::audio_track::{AudioTrack, Shape};
 use super::child::Job;
 use super::encoder::{Encoder, SoundCodec};
 use super::error::{MediaError, MediaErrorCode};
-use super::mix::{Mixer, VOICE};
+use super::mix::{MAIN, Mixer};
 use super::muxer::Muxer;
 use super::operation::{AudioExtraction, AudioReport};
 use super::source::{Source, Track, sound};
@@ -76,12 +76,12 @@ impl Writer {
     }
 
     fn write(&mut self, frame: &frame::Audio) -> Result<(), MediaError> {
-        self.mixer.push(VOICE, frame)?;
+        self.mixer.push(MAIN, frame)?;
         self.encode()
     }
 
     fn finish(mut self, job: &Job) -> Result<u64, MediaError> {
-        self.mixer.close(VOICE)?;
+        self.mixer.close(MAIN)?;
         self.encode()?;
         self.encoder.finish(&mut self.muxer)?;
         self.muxer.finish(job)?;

@@ -11,7 +11,7 @@ use super::audio_track::{AudioTrack, Shape};
 use super::child::{Job, Progress};
 use super::encoder::{Encoder, PictureCodec, SoundCodec};
 use super::error::{Context, MediaError, MediaErrorCode};
-use super::mix::{BACKGROUND, Mixer, VOICE};
+use super::mix::{BACKGROUND, MAIN, Mixer};
 use super::muxer::Muxer;
 use super::operation::{VideoGeneration, VideoReport};
 use super::source::{Source, Track, dimensions, seconds};
@@ -114,8 +114,6 @@ struct Production {
     progress: Progress,
     /// Seconds of sound handed to the encoder.
     sounded: f64,
-    /// Pulled from the mixer, but of a later time than was asked for.
-    waiting: Option<frame::Audio>,
     total_seconds: f64,
     size: (u32, u32),
 }
@@ -172,7 +170,6 @@ impl Production {
             muxer,
             progress: job.progress(Some(plan.total_seconds)),
             sounded: 0.0,
-            waiting: None,
             total_seconds: plan.total_seconds,
             size,
         };
@@ -213,11 +210,11 @@ impl Production {
     /// True at the end.
     fn read_voice(&mut self) -> Result<bool, MediaError> {
         let Self { voice, speech, mixer, .. } = self;
-        let mut emit = |frame: &mut frame::Audio| mixer.push(VOICE, frame);
+        let mut emit = |frame: &mut frame::Audio| mixer.push(MAIN, frame);
         let Some(packet) = voice.next_packet()? else {
             speech.finish(&mut emit)?;
             voice.check_complete(speech.track(), speech.reached())?;
-            mixer.close(VOICE)?;
+            mixer.close(MAIN)?;
             return Ok(true);
         };
         if packet.stream() == speech.track().index {
@@ -299,17 +296,8 @@ impl Production {
 
     /// Encodes the mixed sound up to `until`. No further: the silence after a short voice is made as it is needed.
     fn write_sound(&mut self, until: f64) -> Result<(), MediaError> {
-        while self.sounded <= until {
-            let frame = match self.waiting.take() {
-                Some(frame) => frame,
-                None => {
-                    let mut frame = frame::Audio::empty();
-                    if !self.mixer.pull(&mut frame)? {
-                        return Ok(());
-                    }
-                    frame
-                }
-            };
+        let mut frame = frame::Audio::empty();
+        while self.sounded <= until && self.mixer.pull(&mut frame)? {
             self.sounded += frame.samples() as f64 / f64::from(frame.rate().max(1));
             self.sound.encode(&frame, &mut self.muxer)?;
         }

@@ -9,19 +9,19 @@ pub(super) struct Mixer {
     graph: filter::Graph,
 }
 
-/// The inputs of a [`Mixer`].
-pub(super) const VOICE: &str = "voice";
+/// The inputs of a [`Mixer`]: the sound that it is about, and what lies under it.
+pub(super) const MAIN: &str = "main";
 pub(super) const BACKGROUND: &str = "background";
 
 impl Mixer {
-    /// The voice as it is.
+    /// The main sound as it is.
     pub(super) fn plain(shape: Shape, frame_size: u32) -> Result<Self, MediaError> {
-        Self::new(shape, frame_size, &[VOICE], &format!("[{VOICE}]anull[out]"))
+        Self::new(shape, frame_size, &[MAIN], &format!("[{MAIN}]anull[out]"))
     }
 
     /// The voice for `seconds`: silence follows one that is shorter.
     pub(super) fn lasting(shape: Shape, frame_size: u32, seconds: f64) -> Result<Self, MediaError> {
-        Self::new(shape, frame_size, &[VOICE], &format!("[{VOICE}]{}[out]", lasting(seconds)))
+        Self::new(shape, frame_size, &[MAIN], &format!("[{MAIN}]{}[out]", lasting(seconds)))
     }
 
     /// The voice for `seconds`, and the background under it, turned down while the voice speaks.
@@ -29,13 +29,13 @@ impl Mixer {
         let lasting = lasting(seconds);
         // Threshold -34 dB, ratio 8: a voice at -20 dB turns the background down by about 12 dB.
         let filters = format!(
-            "[{VOICE}]{lasting},asplit=2[speech][key];[{BACKGROUND}]{lasting}[bed];\
+            "[{MAIN}]{lasting},asplit=2[speech][key];[{BACKGROUND}]{lasting}[bed];\
              [bed][key]sidechaincompress=threshold=0.02:ratio=8:attack=20:release=400[ducked];\
              [ducked][speech]amix=inputs=2:duration=first:normalize=0,\
              alimiter=limit=0.95:level=0,{}[out]",
             shape.filter()
         );
-        Self::new(shape, frame_size, &[VOICE, BACKGROUND], &filters)
+        Self::new(shape, frame_size, &[MAIN, BACKGROUND], &filters)
     }
 
     fn new(shape: Shape, frame_size: u32, inputs: &[&str], filters: &str) -> Result<Self, MediaError> {
