@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use ffmpeg_next::codec::Id;
+use ffmpeg_next::packet::side_data;
 use ffmpeg_next::{Packet, ffi, frame};
 
 use super::audio_track::{AudioTrack, Shape};
@@ -13,7 +14,7 @@ use super::encoder::{Encoder, PictureCodec, SoundCodec};
 use super::error::{Context, MediaError, MediaErrorCode};
 use super::mix::{BACKGROUND, MAIN, Mixer};
 use super::muxer::Muxer;
-use super::operation::{VideoGeneration, VideoReport};
+use super::operation::{SubtitleTrack, VideoGeneration, VideoReport};
 use super::source::{Source, Track, dimensions, seconds};
 use super::subtitle_track::{CarriedTrack, NewTrack, read_cues};
 use super::video_track::{BURNED_FILE, Drawing, VideoTrack};
@@ -38,6 +39,7 @@ struct Plan<'a> {
     /// Seconds of picture that the original has, and of the result.
     picture_seconds: f64,
     total_seconds: f64,
+    /// Quarter turns clockwise by which a player turns the original.
     quarter_turns: u8,
     copies_picture: bool,
 }
@@ -73,6 +75,17 @@ impl<'a> Plan<'a> {
             quarter_turns,
             copies_picture,
         })
+    }
+
+    /// The subtitles that are drawn into the picture.
+    fn burned(&self) -> Option<&'a SubtitleTrack> {
+        self.generation.subtitles.as_ref().filter(|track| track.burn)
+    }
+
+    /// The turns that are drawn. A player would turn burned letters along with the picture, so they need it upright.
+    fn drawn_turns(&self) -> u8 {
+        let is_told = says_turns(self.generation.container) && self.burned().is_none();
+        if is_told { 0 } else { self.quarter_turns }
     }
 }
 
@@ -324,15 +337,14 @@ fn picture_path(plan: &Plan<'_>, job: &Job, muxer: &mut Muxer) -> Result<Picture
         PicturePath::Copy { track, output, reached: 0.0 }
     } else {
         let generation = plan.generation;
-        let burned = generation.subtitles.as_ref().filter(|track| track.burn);
-        if let Some(burned) = burned {
+        if let Some(burned) = plan.burned() {
             write_burned_file(&burned.path)?;
         }
         let drawing = Drawing {
             quality: generation.quality,
-            quarter_turns: if says_turns(generation.container) { 0 } else { plan.quarter_turns },
+            quarter_turns: plan.drawn_turns(),
             hold: plan.total_seconds - plan.picture_seconds,
-            burn: burned.is_some(),
+            burn: plan.burned().is_some(),
         };
         let track = VideoTrack::open(&plan.original, track, drawing, job.threads())?;
         let codec = (picture_codec(generation.container), generation.quality);
@@ -346,7 +358,9 @@ fn picture_path(plan: &Plan<'_>, job: &Job, muxer: &mut Muxer) -> Result<Picture
     if says_turns(plan.generation.container)
         && let Some(stream) = plan.original.stream(index)
     {
-        muxer.copy_side_data(&stream, output)?;
+        let is_turned = plan.drawn_turns() != 0;
+        muxer
+            .copy_side_data(&stream, output, |kind| !(is_turned && kind == side_data::Type::DisplayMatrix))?;
     }
     Ok(path)
 }
@@ -374,9 +388,8 @@ fn write_burned_file(subtitles: &Path) -> Result<(), MediaError> {
 /// Quarter turns clockwise by which a player turns the picture.
 #[expect(unsafe_code, reason = "the wrapper has no reader of display matrices")]
 fn quarter_turns(source: &Source, picture: &Track) -> u8 {
-    use ffmpeg_next::packet::side_data::Type;
     let Some(stream) = source.stream(picture.index) else { return 0 };
-    let matrix = stream.side_data().find(|data| data.kind() == Type::DisplayMatrix);
+    let matrix = stream.side_data().find(|data| data.kind() == side_data::Type::DisplayMatrix);
     let Some(matrix) = matrix.filter(|matrix| matrix.data().len() >= 36) else { return 0 };
     // SAFETY: nine 32-bit numbers, as the length checked above holds; allocations of the library are aligned for them.
     let counterclockwise = unsafe { ffi::av_display_rotation_get(matrix.data().as_ptr().cast()) };

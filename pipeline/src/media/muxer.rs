@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ffmpeg_next::codec::{Context as CodecContext, Id, Parameters};
 use ffmpeg_next::format::{self, context, stream};
+use ffmpeg_next::packet::side_data;
 use ffmpeg_next::{Dictionary, Error, Packet, Rational, ffi};
 
 use super::child::Job;
@@ -60,11 +61,17 @@ impl Muxer {
         Ok(stream.index())
     }
 
-    /// Keeps a stream's turn, mastering data and the like, which are not part of the codec's parameters.
+    /// Keeps what is `wanted` of a stream's turn, mastering data and the like, which are not part of the codec's
+    /// parameters.
     #[expect(unsafe_code, reason = "the wrapper cannot add side data to a stream")]
-    pub(super) fn copy_side_data(&mut self, from: &stream::Stream<'_>, to: usize) -> Result<(), MediaError> {
+    pub(super) fn copy_side_data(
+        &mut self,
+        from: &stream::Stream<'_>,
+        to: usize,
+        wanted: impl Fn(side_data::Type) -> bool,
+    ) -> Result<(), MediaError> {
         let Some(mut stream) = self.output.stream_mut(to) else { return Ok(()) };
-        for data in from.side_data() {
+        for data in from.side_data().filter(|data| wanted(data.kind())) {
             let (kind, bytes) = (data.kind(), data.data());
             // SAFETY: the new side data belongs to the stream and has the size asked for, or is null.
             unsafe {

@@ -13,7 +13,7 @@ use crate::parameters::Quality;
 /// What is done to each frame.
 pub(super) struct Drawing {
     pub(super) quality: Quality,
-    /// Quarter turns clockwise that are drawn, for containers that cannot say them.
+    /// Quarter turns clockwise that are drawn, where the container does not tell the player.
     pub(super) quarter_turns: u8,
     /// Seconds for which the last frame is held.
     pub(super) hold: f64,

@@ -288,29 +288,25 @@ async fn burned_subtitles_are_in_the_picture() {
 
 /// The brightest point of the frame at a time.
 fn brightest(path: &Path, time: &str) -> u8 {
+    gray_frame(path, time).into_iter().max().unwrap()
+}
+
+/// The frame at a time as a viewer sees it, one byte a point.
+fn gray_frame(path: &Path, time: &str) -> Vec<u8> {
     let frame = Command::new("ffmpeg")
         .args(["-v", "error", "-ss", time, "-i"])
         .arg(path)
         .args(["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "gray", "-"])
         .output()
         .unwrap();
-    frame.stdout.into_iter().max().unwrap()
+    frame.stdout
 }
 
 #[tokio::test]
 async fn a_turned_picture_stays_turned() {
     let bench = Bench::new();
-    let flat = bench.made("flat.mp4", "-f lavfi -i testsrc=size=320x240:duration=1 -pix_fmt yuv420p");
-    let turned = bench.path("turned.mp4");
-    let made = Command::new("ffmpeg")
-        .args(["-v", "error", "-i"])
-        .arg(&flat)
-        .args(["-c", "copy", "-metadata:s:v:0", "rotate=90"])
-        .arg(&turned)
-        .status();
-    assert!(made.unwrap().success());
+    let turned = turned(&bench, "testsrc=size=320x240:duration=1");
     let voice = bench.made("v.wav", "-f lavfi -i sine=duration=1");
-    let rotation = |path: &Path| ffprobe(path, "v:0", "stream_side_data=rotation");
     assert_eq!(rotation(&turned), "90");
     for quality in [Quality::High, Quality::Medium] {
         let request = VideoGeneration { quality, ..request(&bench, &turned, &voice) };
@@ -324,4 +320,35 @@ async fn a_turned_picture_stays_turned() {
     };
     let report = generate(&bench, &upright).await.unwrap();
     assert_eq!((report.width, report.height, report.video_copied), (240, 320, false));
+}
+
+#[tokio::test]
+async fn letters_stand_upright_on_a_turned_picture() {
+    let bench = Bench::new();
+    let video = turned(&bench, "color=black:size=640x360:rate=5:duration=4");
+    let voice = bench.made("v.wav", "-f lavfi -i sine=duration=1");
+    let path = bench.written("subtitles.srt", SUBTITLES);
+    for container in [VideoContainer::Mp4, VideoContainer::Mkv] {
+        let subtitles = Some(SubtitleTrack { path: path.clone(), burn: true, language: None });
+        let output = bench.path(&format!("out.{}", container.extension()));
+        let request = VideoGeneration { output, container, subtitles, ..request(&bench, &video, &voice) };
+        let report = generate(&bench, &request).await.unwrap();
+        assert_eq!((report.width, report.height), (360, 640), "{container:?}");
+        assert_eq!(rotation(&request.output), "", "{container:?}: turned a second time");
+        // The letters are the only light: they fill the lowest eighth of what a viewer sees.
+        let frame = gray_frame(&request.output, "2");
+        let lit = frame.iter().position(|point| *point > 200).expect("letters are white");
+        assert_eq!(frame.len(), 360 * 640);
+        assert!(lit / 360 > 640 * 7 / 8, "{container:?}: letters in line {}", lit / 360);
+    }
+}
+
+/// A picture that players turn by a quarter.
+fn turned(bench: &Bench, picture: &str) -> PathBuf {
+    let flat = bench.made("flat.mp4", &format!("-f lavfi -i {picture} -pix_fmt yuv420p"));
+    bench.made("turned.mp4", &format!("-i {} -c copy -metadata:s:v:0 rotate=90", flat.display()))
+}
+
+fn rotation(path: &Path) -> String {
+    ffprobe(path, "v:0", "stream_side_data=rotation")
 }
