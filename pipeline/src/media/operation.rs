@@ -98,19 +98,27 @@ pub struct Limits {
 }
 
 impl Default for Limits {
+    /// Six hours.
     fn default() -> Self {
-        Self {
-            memory_bytes: 4 << 30,
-            cpu: Duration::from_secs(12 * 3600),
-            wall_clock: Duration::from_secs(6 * 3600),
-            stall: Duration::from_secs(60),
-            output_bytes: 64 << 30,
-            threads: thread::available_parallelism().map_or(1, NonZero::get).min(8),
-        }
+        Self::within(Duration::from_secs(6 * 3600))
     }
 }
 
 impl Limits {
+    /// Limits of a child that must end within `time`. In that time it may compute as much as all cores can, so that
+    /// the clock ends honest work, and the computing limit only what the clock cannot reach any more.
+    pub fn within(time: Duration) -> Self {
+        let cores = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+        Self {
+            memory_bytes: 4 << 30,
+            cpu: time.saturating_mul(u32::try_from(cores.get()).unwrap_or(u32::MAX)),
+            wall_clock: time,
+            stall: Duration::from_secs(60),
+            output_bytes: 64 << 30,
+            threads: cores.get().min(8),
+        }
+    }
+
     /// The same, but no more than a look into a header may take.
     pub(super) fn for_probe(&self) -> Self {
         Self {

@@ -134,7 +134,7 @@ async fn limits_end_the_child_with_their_own_codes() {
     let free = Limits::default();
     let cases = [
         (MediaErrorCode::MediaTooComplex, Limits { cpu: Duration::from_secs(1), ..free.clone() }),
-        (MediaErrorCode::MediaTooComplex, Limits { wall_clock: Duration::from_millis(700), ..free.clone() }),
+        (MediaErrorCode::MediaTooComplex, Limits::within(Duration::from_millis(700))),
         (MediaErrorCode::MediaTooLarge, Limits { memory_bytes: 400 << 20, ..free.clone() }),
         (MediaErrorCode::StorageFull, Limits { output_bytes: 20_000, ..free }),
     ];
@@ -143,6 +143,16 @@ async fn limits_end_the_child_with_their_own_codes() {
         let error = runner.generate_video(work.clone(), unwatched(&bench.cancel)).await.unwrap_err();
         assert_eq!(error.code, code, "{error}");
         assert!(!work.output.exists());
+    }
+}
+
+#[test]
+fn a_time_limit_leaves_room_for_the_computing_of_every_thread() {
+    for hours in [1, 24] {
+        let time = Duration::from_secs(hours * 3600);
+        let limits = Limits::within(time);
+        assert_eq!(limits.wall_clock, time);
+        assert!(limits.cpu >= time * u32::try_from(limits.threads).unwrap(), "{limits:?}");
     }
 }
 
