@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufRead
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{Context, MediaError, MediaErrorCode};
 use super::operation::{
@@ -154,36 +155,43 @@ struct Running {
 
 impl Running {
     async fn follow(self, assignment: &Assignment, watch: Watch<'_>) -> Result<Report, MediaError> {
+        /// For what a dead child has written last to be read. Its log ends with it, unless somebody else holds it open.
+        const LAST_LINES: Duration = Duration::from_secs(1);
+
         let mut line = serde_json::to_vec(assignment)
             .map_err(|error| MediaError::failed(format!("the operation is not JSON: {error}")))?;
         line.push(b'\n');
         let Self { mut group, mut child, mut stdin, mut stdout, stderr } = self;
-        let log = tokio::spawn(keep_tail(stderr));
+        let log = AbortOnDropHandle::new(tokio::spawn(keep_tail(stderr)));
+        let limits = &assignment.limits;
         let conversation = async {
             // A child that died early breaks the pipe; its exit status says more than the write error.
             let _broken_pipe = stdin.write_all(&line).await;
-            listen(&mut stdout, &assignment.limits, watch.on_progress).await
+            let report = listen(&mut stdout, limits, watch.on_progress).await?;
+            // Nothing is left to do for one that has closed its output; one that was taken over may stay all the same.
+            let ended = tokio::time::timeout(limits.stall, child.wait()).await;
+            let status = ended.map_err(|_elapsed| stalled("the media child does not end"))?;
+            conclude(report, status.context("wait for the media child")?)
         };
-        let heard = tokio::select! {
-            heard = conversation => heard,
+        let outcome = tokio::select! {
+            outcome = conversation => outcome,
             () = watch.cancel.cancelled() => {
                 Err(MediaError::new(MediaErrorCode::Cancelled, "cancelled"))
             }
-            () = tokio::time::sleep(assignment.limits.wall_clock) => {
+            () = tokio::time::sleep(limits.wall_clock) => {
                 Err(MediaError::new(MediaErrorCode::MediaTooComplex, "ran past the time limit"))
             }
         };
-        if heard.is_err() {
-            group.kill();
-        }
-        let status = child.wait().await.context("wait for the media child")?;
-        group.0 = None;
-        let log = log.await.unwrap_or_default();
+        // With the child goes whatever it has started.
+        group.kill();
+        child.wait().await.context("wait for the media child")?;
+        let log = tokio::time::timeout(LAST_LINES, log).await;
+        let log = log.ok().and_then(Result::ok).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         if !log.is_empty() {
             tracing::debug!(media.log = %log.trim_end(), "the media child wrote to its log");
         }
-        conclude(heard, status).map_err(|error| out_of_memory(error, &log))
+        outcome.map_err(|error| out_of_memory(error, &log))
     }
 }
 
@@ -191,8 +199,8 @@ impl Running {
 struct Group(Option<Pid>);
 
 impl Group {
-    fn kill(&self) {
-        if let Some(group) = self.0 {
+    fn kill(&mut self) {
+        if let Some(group) = self.0.take() {
             // It may have ended by itself a moment ago.
             let _already_gone = kill_process_group(group, Signal::KILL);
         }
@@ -234,7 +242,7 @@ async fn listen(
         let mut bounded = (&mut *stdout).take(LONGEST_LINE);
         let read = tokio::time::timeout_at(deadline, bounded.read_until(b'\n', &mut line)).await;
         let Ok(read) = read else {
-            return Err(MediaError::new(MediaErrorCode::MediaStalled, "no progress within the limit"));
+            return Err(stalled("no progress within the limit"));
         };
         if read.context("read from the media child")? == 0 {
             return Ok(report);
@@ -272,8 +280,8 @@ async fn keep_tail(mut source: impl AsyncRead + Unpin) -> Vec<u8> {
     tail
 }
 
-fn conclude(heard: Result<Option<Report>, MediaError>, status: ExitStatus) -> Result<Report, MediaError> {
-    match heard? {
+fn conclude(report: Option<Report>, status: ExitStatus) -> Result<Report, MediaError> {
+    match report {
         Some(report) if status.success() => Ok(report),
         Some(_) | None => Err(death(status)),
     }
@@ -303,6 +311,10 @@ fn out_of_memory(error: MediaError, log: &str) -> MediaError {
         Some(complaint) if is_vague => MediaError::new(MediaErrorCode::MediaTooLarge, complaint),
         Some(_) | None => error,
     }
+}
+
+fn stalled(message: &str) -> MediaError {
+    MediaError::new(MediaErrorCode::MediaStalled, message)
 }
 
 /// The child runs in another directory.

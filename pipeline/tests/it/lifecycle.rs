@@ -166,6 +166,19 @@ async fn a_child_that_says_nothing_is_ended() {
 }
 
 #[tokio::test]
+async fn a_child_that_closes_its_output_and_stays_is_ended() {
+    let limits = Limits { stall: Duration::from_millis(300), ..Limits::default() };
+    let bench = Bench::new();
+    for script in ["exec >&-; exec sleep 600", "exec >&-; sleep 600 & exit"] {
+        let arguments = vec!["-c".to_owned(), script.to_owned()];
+        let lingering = pipeline::media::MediaRunner::new("/bin/sh".into(), arguments, limits.clone());
+        let start = Instant::now();
+        lingering.probe(&bench.path("x"), &bench.cancel).await.unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(10), "{script}: {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
 async fn a_child_that_dies_is_told_apart_by_how() {
     let bench = Bench::new();
     for (signal, code) in [
