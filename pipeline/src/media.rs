@@ -10,8 +10,8 @@
 //! let report = runner.extract_audio(&extraction, Watch { cancel: &cancel, on_progress: &mut report }).await?;
 //! ```
 //!
-//! The directory of the output is the job's private directory: the child can write there and nowhere else, and
-//! read nothing but the inputs. After an error no output is left. Dropping the future kills the child.
+//! The child can read the inputs and write in a fresh directory beside the output, and nothing else; the output moves
+//! to its place when it is done. After an error nothing is left. Dropping the future kills the child.
 
 mod audio_track;
 mod boxes;
@@ -24,6 +24,7 @@ mod mix;
 mod muxer;
 mod operation;
 mod probe;
+mod room;
 mod runner;
 mod sandbox;
 mod source;

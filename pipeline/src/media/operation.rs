@@ -162,13 +162,22 @@ impl Operation {
         }
     }
 
-    /// The file that the child makes.
+    /// The file that the child makes; it can write in the whole directory.
     pub(super) fn output(&self) -> Option<&Path> {
         match self {
             Self::Probe { .. } => None,
             Self::ExtractAudio(extraction) => Some(&extraction.output),
             Self::DecodePcm(decoding) => Some(&decoding.output),
             Self::GenerateVideo(generation) => Some(&generation.output),
+        }
+    }
+
+    pub(super) fn output_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Probe { .. } => None,
+            Self::ExtractAudio(extraction) => Some(&mut extraction.output),
+            Self::DecodePcm(decoding) => Some(&mut decoding.output),
+            Self::GenerateVideo(generation) => Some(&mut generation.output),
         }
     }
 

@@ -1,6 +1,5 @@
 //! The parent's side: starts a child for one operation, follows it, and ends it when told or when it overstays.
 
-use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -18,6 +17,7 @@ use super::operation::{
     Assignment, AudioExtraction, AudioReport, Event, Limits, Operation, PcmDecoding, Report, VideoGeneration,
     VideoReport,
 };
+use super::room::Room;
 use crate::media_info::MediaInfo;
 
 /// Runs media operations, each in a child process of its own.
@@ -106,15 +106,23 @@ impl MediaRunner {
         self.run(Assignment { operation, limits: self.limits.clone() }, watch).await
     }
 
-    async fn run(&self, assignment: Assignment, watch: Watch<'_>) -> Result<Report, MediaError> {
-        let mut partial = PartialOutput(assignment.operation.output().map(Path::to_owned));
-        let result = self.start(&assignment)?.follow(&assignment, watch).await;
+    async fn run(&self, mut assignment: Assignment, watch: Watch<'_>) -> Result<Report, MediaError> {
+        let result = self.run_in_room(&mut assignment, watch).await;
         if let Err(error) = &result {
             tracing::warn!(media.code = %error.code, "media operation failed: {}", error.message);
-        } else {
-            partial.0 = None;
         }
         result
+    }
+
+    async fn run_in_room(&self, assignment: &mut Assignment, watch: Watch<'_>) -> Result<Report, MediaError> {
+        let Some(output) = assignment.operation.output_mut() else {
+            return self.start(assignment)?.follow(assignment, watch).await;
+        };
+        let room = Room::beside(output)?;
+        *output = room.output();
+        let report = self.start(assignment)?.follow(assignment, watch).await?;
+        room.hand_out()?;
+        Ok(report)
     }
 
     fn start(&self, assignment: &Assignment) -> Result<Running, MediaError> {
@@ -210,17 +218,6 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-/// An output that is removed unless the operation succeeds, a dropped future included.
-struct PartialOutput(Option<PathBuf>);
-
-impl Drop for PartialOutput {
-    fn drop(&mut self) {
-        if let Some(path) = &self.0 {
-            let _never_made = fs::remove_file(path);
-        }
     }
 }
 

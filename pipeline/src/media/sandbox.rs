@@ -111,3 +111,43 @@ fn allow(
 fn log(message: &str) {
     eprintln!("{message}");
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io, thread};
+
+    use super::*;
+    use crate::media::operation::{Operation, PcmDecoding};
+
+    /// Landlock binds the thread that asks for it, and ends with it.
+    #[test]
+    fn an_input_can_be_read_and_the_room_alone_be_written() {
+        let job = tempfile::tempdir().unwrap();
+        let (input, room) = (job.path().join("input"), job.path().join("room"));
+        fs::write(&input, "sound").unwrap();
+        fs::create_dir(&room).unwrap();
+        let decoding = PcmDecoding { input: input.clone(), output: room.join("out"), sample_rate: 16_000 };
+        let assignment = Assignment { operation: Operation::DecodePcm(decoding), limits: Limits::default() };
+        let confined = thread::spawn(move || {
+            if confine(&assignment).unwrap() == RulesetStatus::NotEnforced {
+                return None;
+            }
+            assert_eq!(fs::read_to_string(&input).unwrap(), "sound");
+            fs::write(room.join("out"), "text").unwrap();
+            let link = room.join("link");
+            Some([
+                ("an input changed", fs::write(&input, "noise").err()),
+                ("an input removed", fs::remove_file(&input).err()),
+                ("a file beside the inputs", fs::write(input.with_file_name("new"), "x").err()),
+                ("a link", std::os::unix::fs::symlink("/etc/passwd", &link).err()),
+                ("another file of this user", fs::read("/etc/passwd").err()),
+            ])
+        });
+        let Some(attempts) = confined.join().unwrap() else {
+            return eprintln!("skipped: this kernel has no Landlock");
+        };
+        for (what, error) in attempts {
+            assert_eq!(error.map(|error| error.kind()), Some(io::ErrorKind::PermissionDenied), "{what}");
+        }
+    }
+}

@@ -21,7 +21,7 @@ pub(super) struct Drawing {
     pub(super) burn: bool,
 }
 
-/// The subtitles that are burned in, in the job's directory: no text and no path of a user enters a filter.
+/// The subtitles that are burned in, in the directory of the output: no text and no path of a user enters a filter.
 pub(super) const BURNED_FILE: &str = "burn.srt";
 
 pub(super) struct VideoTrack {

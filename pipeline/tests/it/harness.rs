@@ -41,6 +41,15 @@ impl Bench {
         self.directory.path().join(name)
     }
 
+    /// The names of all that lies in the directory, in order.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.directory.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
     /// A file made by the `ffmpeg` program with these arguments, split at spaces.
     pub(crate) fn made(&self, name: &str, arguments: &str) -> PathBuf {
         let output = self.path(name);

@@ -28,7 +28,7 @@ async fn every_hostile_file_ends_with_its_own_code() {
         let start = Instant::now();
         let probed = bench.runner.probe(&case.path, &bench.cancel).await;
         assert_eq!(probed.err().map(|error| error.code), case.probed, "probe of {}", case.name);
-        let output = bench.path("out.wav");
+        let output = bench.path(&format!("{}.wav", case.name));
         let decoding = PcmDecoding { input: case.path.clone(), output: output.clone(), sample_rate: 16_000 };
         let decoded = bench.runner.decode_pcm(decoding, unwatched(&bench.cancel)).await;
         let (failed, code) = (decoded.is_err(), decoded.as_ref().err().map(|error| error.code));
