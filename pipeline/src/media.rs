@@ -29,6 +29,7 @@ mod runner;
 mod sandbox;
 mod source;
 mod subtitle_track;
+mod system_calls;
 mod video_track;
 
 pub use child::child_main;

@@ -25,7 +25,7 @@ pub fn child_main() -> ExitCode {
 
 fn work() -> Result<Report, MediaError> {
     let assignment = receive()?;
-    sandbox::enter(&assignment)?;
+    tell(&Event::ShutIn(sandbox::enter(&assignment)?));
     end_with_parent()?;
     ffmpeg_next::init().context("start the media library")?;
     ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Error);

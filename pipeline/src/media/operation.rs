@@ -194,6 +194,8 @@ impl Operation {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Event {
+    /// The first, before the input is opened.
+    ShutIn(Walls),
     /// The share of the work that is done, 0 to 1. Sent only when media time has passed.
     Progress(f64),
     /// The file's parts are being put in order, which shows no progress for as long as its bytes take to copy.
@@ -202,6 +204,17 @@ pub(super) enum Event {
     },
     Done(Report),
     Failed(MediaError),
+}
+
+/// Which walls this machine's kernel has let the child put up around itself.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Walls {
+    /// Landlock: no file but its own can be opened.
+    pub(super) files: bool,
+    /// No connection can be opened.
+    pub(super) network: bool,
+    /// Seccomp: no program can be started, and no other process touched.
+    pub(super) system_calls: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

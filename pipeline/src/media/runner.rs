@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Once;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -15,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::error::{Context, MediaError, MediaErrorCode};
 use super::operation::{
     Assignment, AudioExtraction, AudioReport, Event, Limits, Operation, PcmDecoding, Report, VideoGeneration,
-    VideoReport,
+    VideoReport, Walls,
 };
 use super::room::Room;
 use crate::media_info::MediaInfo;
@@ -245,6 +246,7 @@ async fn listen(
             return Ok(report);
         }
         match serde_json::from_slice::<Event>(&line) {
+            Ok(Event::ShutIn(walls)) => warn_of_missing(walls),
             Ok(Event::Progress(progress)) => {
                 reached = reached.max(progress.clamp(0.0, 1.0));
                 on_progress(reached);
@@ -261,6 +263,22 @@ async fn listen(
             }
         }
     }
+}
+
+/// Once a process: the next child stands behind the same walls.
+fn warn_of_missing(walls: Walls) {
+    static WARNED: Once = Once::new();
+    let Walls { files, network, system_calls } = walls;
+    let consequences = [
+        (files, "this kernel has no Landlock: a decoder that is taken over can reach what this user can"),
+        (network, "neither seccomp nor user namespaces are allowed: such a decoder can open connections"),
+        (system_calls, "seccomp is not allowed: such a decoder can make every system call"),
+    ];
+    WARNED.call_once(|| {
+        for (_, consequence) in consequences.iter().filter(|(is_up, _)| !is_up) {
+            tracing::warn!("the sandbox of media work is incomplete: {consequence}");
+        }
+    });
 }
 
 /// Reads a child's log to its end and keeps the last of it, so that a flood of complaints costs no memory.

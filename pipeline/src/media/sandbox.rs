@@ -1,5 +1,6 @@
-//! The walls around a media child, put up before it opens its input. The limits are certain; the namespace and
-//! Landlock are as strong as the kernel allows, since a weaker kernel is no reason to refuse all work.
+//! The walls around a media child, put up before it opens its input. The limits are certain; the namespace, Landlock
+//! and seccomp are as strong as the kernel allows, since a weaker kernel is no reason to refuse all work. What is
+//! missing is told, for the operator to know.
 
 use std::path::Path;
 
@@ -11,7 +12,8 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::UnshareFlags;
 
 use super::error::{Context, MediaError};
-use super::operation::{Assignment, Limits};
+use super::operation::{Assignment, Limits, Walls};
+use super::system_calls;
 
 /// What the font library reads to find letters.
 const FONTS: [&str; 5] = [
@@ -24,19 +26,20 @@ const FONTS: [&str; 5] = [
 
 /// Shuts the calling process in. Must be called while it has one thread: a namespace and Landlock bind the
 /// caller and the threads that it starts later.
-pub(super) fn enter(assignment: &Assignment) -> Result<(), MediaError> {
+pub(super) fn enter(assignment: &Assignment) -> Result<Walls, MediaError> {
     limit(&assignment.limits)?;
-    leave_the_network();
+    let has_left_network = has_left_network();
     rustix::thread::set_no_new_privs(true)
         .map_err(|error| MediaError::failed(format!("give up new privileges: {error}")))?;
-    match confine(assignment) {
-        Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => Ok(()),
-        Ok(RulesetStatus::NotEnforced) => {
-            log("this kernel has no Landlock: the child can read what its user can");
-            Ok(())
-        }
-        Err(error) => Err(MediaError::failed(format!("enter the sandbox: {error}"))),
-    }
+    let landlock =
+        confine(assignment).map_err(|error| MediaError::failed(format!("enter the sandbox: {error}")))?;
+    // Last, since it forbids what the others need.
+    let system_calls = system_calls::refuse().is_ok();
+    Ok(Walls {
+        files: landlock != RulesetStatus::NotEnforced,
+        network: has_left_network || system_calls,
+        system_calls,
+    })
 }
 
 fn limit(limits: &Limits) -> Result<(), MediaError> {
@@ -58,13 +61,12 @@ fn limit(limits: &Limits) -> Result<(), MediaError> {
     Ok(())
 }
 
-/// Refused where the administrator forbids user namespaces. Landlock still denies TCP there.
+/// False where the administrator forbids user namespaces, as in most containers.
 #[expect(unsafe_code, reason = "unsharing file descriptors would be unsound, and shares this function")]
-fn leave_the_network() {
+fn has_left_network() -> bool {
+    let network = UnshareFlags::NEWUSER | UnshareFlags::NEWNET | UnshareFlags::NEWIPC;
     // SAFETY: file descriptors stay shared.
-    let _as_far_as_allowed = unsafe {
-        rustix::thread::unshare_unsafe(UnshareFlags::NEWUSER | UnshareFlags::NEWNET | UnshareFlags::NEWIPC)
-    };
+    unsafe { rustix::thread::unshare_unsafe(network) }.is_ok()
 }
 
 fn confine(assignment: &Assignment) -> Result<RulesetStatus, RulesetError> {
@@ -104,12 +106,6 @@ fn allow(
         Ok(file) => ruleset.add_rule(PathBeneath::new(file, access)),
         Err(_absent) => Ok(ruleset),
     }
-}
-
-/// The child's standard error is its log: the parent keeps the end of it.
-#[expect(clippy::print_stderr, reason = "the parent collects the child's standard error as its log")]
-fn log(message: &str) {
-    eprintln!("{message}");
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ async fn the_child_is_shut_in_while_it_works() {
     bench.runner.generate_video(work, watch).await.unwrap_err();
     let (status, limits, environment, network) = seen.unwrap();
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    assert!(status.contains("Seccomp:\t2"), "{status}");
     let limit = |name: &str| limits.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
     assert!(limit("Max address space").contains(&Limits::default().memory_bytes.to_string()));
     assert!(limit("Max core file size").contains(" 0 "));
