@@ -8,13 +8,11 @@ use super::error::{MediaError, MediaErrorCode};
 use super::source::{Source, Track, dimensions, sound};
 use crate::media_info::{AudioInfo, MediaInfo, VideoInfo};
 
-/// Errors: those of [`Source::open`], and `media_unsupported` for a file without picture and sound.
+/// Errors: those of [`Source::open`], and `media_unsupported` for a file without picture and sound that we
+/// can read.
 pub(super) fn probe(path: &Path, job: &Job) -> Result<MediaInfo, MediaError> {
     let mut source = Source::open(path)?;
-    let (video, audio) = (source.video()?, source.audio()?);
-    if video.is_none() && audio.is_none() {
-        return Err(MediaError::unsupported("neither picture nor sound"));
-    }
+    let (video, audio) = usable_tracks(&source)?;
     let container = container(path, &source, video.is_some());
     let duration_seconds = duration(&mut source, job)?;
     Ok(MediaInfo {
@@ -23,6 +21,17 @@ pub(super) fn probe(path: &Path, job: &Job) -> Result<MediaInfo, MediaError> {
         video: video.as_ref().map(video_info),
         audio: audio.as_ref().map(audio_info),
     })
+}
+
+/// A picture is of use without a sound that we cannot read, and the other way round.
+fn usable_tracks(source: &Source) -> Result<(Option<Track>, Option<Track>), MediaError> {
+    match (source.video(), source.audio()) {
+        (Ok(None), Ok(None)) => Err(MediaError::unsupported("neither picture nor sound")),
+        (Ok(video), Ok(audio)) => Ok((video, audio)),
+        (Ok(Some(video)), Err(_unreadable)) => Ok((Some(video), None)),
+        (Err(_unreadable), Ok(Some(audio))) => Ok((None, Some(audio))),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
 }
 
 /// Reads all packets, without decoding, where the header has no length (a recording made live).

@@ -78,11 +78,14 @@ impl Source {
         format_name(&self.input)
     }
 
-    /// The moving picture; the cover of a record is none.
+    /// The moving picture that we read best; the cover of a record is none.
+    ///
+    /// Errors: `media_unsupported` where there is one, and no codec on our list for it.
     pub(super) fn video(&self) -> Result<Option<Track>, MediaError> {
         self.best(media::Type::Video)
     }
 
+    /// As [`video`](Self::video), for the sound.
     pub(super) fn audio(&self) -> Result<Option<Track>, MediaError> {
         self.best(media::Type::Audio)
     }
@@ -197,17 +200,20 @@ impl Source {
         opened.map_err(|error| MediaError::because("open a decoder", error, MediaErrorCode::MediaUnsupported))
     }
 
+    /// None where the file has no stream of the kind; an error where it has, and none of them is ours to read.
     fn best(&self, kind: media::Type) -> Result<Option<Track>, MediaError> {
-        let Some(stream) = self.input.streams().best(kind) else { return Ok(None) };
-        if stream.disposition().contains(stream::Disposition::ATTACHED_PIC) {
-            return Ok(None);
+        let is_cover =
+            |stream: &stream::Stream<'_>| stream.disposition().contains(stream::Disposition::ATTACHED_PIC);
+        let streams = self.input.streams().filter(|stream| stream.parameters().medium() == kind);
+        let streams: Vec<_> = streams.filter(|stream| !is_cover(stream)).collect();
+        // The library's choice knows nothing of our list, so the first that is on it is the next best.
+        let preferred = self.input.streams().best(kind).map(|stream| stream.index());
+        let readable = streams.iter().filter(|stream| check_readable(&stream.parameters()).is_ok());
+        match (readable.min_by_key(|stream| Some(stream.index()) != preferred), streams.first()) {
+            (Some(chosen), _) => Ok(Some(self.track(chosen))),
+            (None, Some(unreadable)) => check_readable(&unreadable.parameters()).map(|()| None),
+            (None, None) => Ok(None),
         }
-        let parameters = stream.parameters();
-        listed_decoder(&parameters)?;
-        if kind == media::Type::Video && dimensions(&parameters).0 == 0 {
-            return Err(MediaError::unsupported("a picture of unknown size"));
-        }
-        Ok(Some(self.track(&stream)))
     }
 
     fn track(&self, stream: &stream::Stream<'_>) -> Track {
@@ -345,6 +351,14 @@ fn refusal(path: &Path, error: Error) -> MediaError {
         }
         error => MediaError::because("open the input", error, MediaErrorCode::MediaUnsupported),
     }
+}
+
+fn check_readable(parameters: &Parameters) -> Result<(), MediaError> {
+    listed_decoder(parameters)?;
+    if parameters.medium() == media::Type::Video && dimensions(parameters).0 == 0 {
+        return Err(MediaError::unsupported("a picture of unknown size"));
+    }
+    Ok(())
 }
 
 fn listed_decoder(parameters: &Parameters) -> Result<ffmpeg_next::Codec, MediaError> {

@@ -134,6 +134,36 @@ async fn a_file_without_sound_says_so() {
 }
 
 #[tokio::test]
+async fn a_sound_that_we_cannot_read_hides_nothing_that_we_can() {
+    let bench = Bench::new();
+    let picture = "-f lavfi -i testsrc=size=160x120:duration=2";
+    let sine = "-f lavfi -i sine=duration=2:sample_rate=48000";
+    // Of six channels and the default, so the one that a player would take.
+    let dts = "-c:a:0 dca -ac:a:0 6 -strict -2";
+    let both = bench.made(
+        "both.mkv",
+        &format!("{picture} {sine} {sine} -map 0 -map 1 -map 2 {dts} -c:a:1 aac -ac:a:1 1"),
+    );
+    let info = bench.runner.probe(&both, &bench.cancel).await.unwrap();
+    assert_eq!(info.audio.map(|audio| (audio.codec, audio.channels)), Some(("aac".to_owned(), 1)));
+    let decoding = PcmDecoding { input: both, output: bench.path("out.wav"), sample_rate: 16_000 };
+    let report = bench.runner.decode_pcm(decoding, unwatched(&bench.cancel)).await.unwrap();
+    assert_near(report.duration_seconds, 2.0, 0.1);
+
+    let alone = bench.made("alone.mkv", &format!("{picture} {sine} {dts}"));
+    let info = bench.runner.probe(&alone, &bench.cancel).await.unwrap();
+    assert_eq!(info.video.map(|video| video.codec), Some("h264".to_owned()));
+    assert_eq!(info.audio, None);
+    let decoding = PcmDecoding { input: alone, output: bench.path("none.wav"), sample_rate: 16_000 };
+    let error = bench.runner.decode_pcm(decoding, unwatched(&bench.cancel)).await.unwrap_err();
+    assert_eq!(error.code, MediaErrorCode::MediaUnsupported, "{error}");
+
+    let nothing = bench.made("nothing.mkv", &format!("{sine} {dts}"));
+    let error = bench.runner.probe(&nothing, &bench.cancel).await.unwrap_err();
+    assert_eq!(error.code, MediaErrorCode::MediaUnsupported, "{error}");
+}
+
+#[tokio::test]
 async fn progress_rises_to_the_end() {
     let bench = Bench::new();
     let input = bench.made("long.flac", "-f lavfi -i anoisesrc=duration=900:sample_rate=48000 -ac 2");
