@@ -30,24 +30,29 @@ pub fn to_vtt(cues: &[Cue]) -> String {
     out
 }
 
-/// Reads SubRip or WebVTT, whichever it is. Cues come back in order of their start.
+/// Reads SubRip or WebVTT, whichever it is. Cues come back in order of their start; one that ends no later than it
+/// starts is never seen, so it is left out.
+///
+/// Errors: times that cannot be read, and a file without any cue.
 pub fn parse(text: &str) -> Result<Vec<Cue>, Invalid> {
     let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n").replace('\r', "\n");
     let is_vtt = text.starts_with("WEBVTT");
     let mut cues = vec![];
+    let mut seen = 0;
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         let Some((start, end)) = line.split_once("-->") else { continue };
+        seen += 1;
         let end = end.trim().split_ascii_whitespace().next().unwrap_or_default();
         let (Some(start), Some(end)) = (parse_timestamp(start), parse_timestamp(end)) else {
-            return Err(Invalid::new("subtitles", format!("cue {} has no readable times", cues.len() + 1)));
+            return Err(Invalid::new("subtitles", format!("cue {seen} has no readable times")));
         };
-        if end <= start {
-            return Err(Invalid::new("subtitles", format!("cue {} ends before it starts", cues.len() + 1)));
-        }
         let body = lines.by_ref().take_while(|line| !line.trim().is_empty()).collect::<Vec<_>>().join("\n");
-        let text = if is_vtt { plain(&body) } else { body };
-        cues.push(Cue { start, end, text });
+        // In SubRip, `\N` is a line break that programs for another format leave behind.
+        let text = if is_vtt { plain(&body) } else { body.replace("\\N", "\n") };
+        if end > start {
+            cues.push(Cue { start, end, text });
+        }
     }
     if cues.is_empty() {
         return Err(Invalid::new("subtitles", "the file holds no cue of SubRip or WebVTT"));
@@ -127,6 +132,14 @@ mod tests {
         let windows = "\u{feff}1\r\n00:00:01,000 --> 00:00:02,000\r\nHello\r\n\r\n";
         assert_eq!(parse(windows).unwrap()[0].text, "Hello");
         let styled = "WEBVTT - title\n\nNOTE a remark\n\nid\n00:01.000 --> 00:02.000 align:start\n<v Ann>Hi &amp; bye</v>\n";
+        let disorderly = "2\n00:00:05.000-->00:00:06.000\nlast\n\n\
+                          1\n0:0:1,5 --> 00:00:02,000 X1:40\n<i>one</i>\\Ntwo\n\n\
+                          3\n00:00:03,000 --> 00:00:03,000\nnever seen\n\n\
+                          4\n00:00:04,000 --> 00:00:05,000\nno line ends here";
+        let times_and_texts: Vec<_> =
+            parse(disorderly).unwrap().into_iter().map(|cue| (cue.start, cue.end, cue.text)).collect();
+        let expected = [(1.5, 2.0, "<i>one</i>\ntwo"), (4.0, 5.0, "no line ends here"), (5.0, 6.0, "last")];
+        assert_eq!(times_and_texts, expected.map(|(start, end, text)| (start, end, text.to_owned())));
         assert_eq!(parse(styled).unwrap(), vec![Cue { start: 1.0, end: 2.0, text: "Hi & bye".into() }]);
     }
 
