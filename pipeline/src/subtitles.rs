@@ -61,6 +61,34 @@ pub fn parse(text: &str) -> Result<Vec<Cue>, Invalid> {
     Ok(cues)
 }
 
+/// The same texts with only one at a time, as a track of MPEG-4 has it: where cues overlap, their texts stand
+/// together. Times are rounded to milliseconds; what is shorter than that vanishes.
+pub fn one_at_a_time(cues: &[Cue]) -> Vec<Cue> {
+    let milliseconds = |time: f64| (time.max(0.0) * 1000.0).round() as i64;
+    let spans = cues.iter().map(|cue| (milliseconds(cue.start), milliseconds(cue.end), cue.text.as_str()));
+    let mut spans: Vec<_> = spans.filter(|(start, end, _)| start < end).collect();
+    spans.sort_by_key(|(start, ..)| *start);
+    let mut changes: Vec<_> = spans.iter().flat_map(|(start, end, _)| [*start, *end]).collect();
+    changes.sort_unstable();
+    changes.dedup();
+
+    let mut coming = spans.into_iter().peekable();
+    let mut shown: Vec<(i64, i64, &str)> = vec![];
+    let mut out = vec![];
+    for change in changes.windows(2) {
+        let [from, to] = [change[0], change[1]];
+        shown.retain(|(_, end, _)| *end > from);
+        while let Some(span) = coming.next_if(|(start, ..)| *start <= from) {
+            shown.push(span);
+        }
+        if !shown.is_empty() {
+            let text = shown.iter().map(|(.., text)| *text).collect::<Vec<_>>().join("\n");
+            out.push(Cue { start: from as f64 / 1000.0, end: to as f64 / 1000.0, text });
+        }
+    }
+    out
+}
+
 /// A blank line would end the cue early.
 fn one_block(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
@@ -104,7 +132,7 @@ fn parse_timestamp(text: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cue, parse, to_srt, to_vtt};
+    use super::{Cue, one_at_a_time, parse, to_srt, to_vtt};
 
     fn cues() -> Vec<Cue> {
         vec![
@@ -141,6 +169,30 @@ mod tests {
         let expected = [(1.5, 2.0, "<i>one</i>\ntwo"), (4.0, 5.0, "no line ends here"), (5.0, 6.0, "last")];
         assert_eq!(times_and_texts, expected.map(|(start, end, text)| (start, end, text.to_owned())));
         assert_eq!(parse(styled).unwrap(), vec![Cue { start: 1.0, end: 2.0, text: "Hi & bye".into() }]);
+    }
+
+    #[track_caller]
+    fn shown(cues: &[(f64, f64, &str)], expected: &[(f64, f64, &str)]) {
+        let cue =
+            |(start, end, text): &(f64, f64, &str)| Cue { start: *start, end: *end, text: (*text).into() };
+        let cues: Vec<_> = cues.iter().map(cue).collect();
+        assert_eq!(one_at_a_time(&cues), expected.iter().map(cue).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn texts_of_one_time_stand_together() {
+        shown(
+            &[(1.0, 2.0, "a"), (2.0, 3.0, "b"), (4.0, 5.0, "b")],
+            &[(1.0, 2.0, "a"), (2.0, 3.0, "b"), (4.0, 5.0, "b")],
+        );
+        shown(&[(1.0, 4.0, "a"), (2.0, 3.0, "b")], &[(1.0, 2.0, "a"), (2.0, 3.0, "a\nb"), (3.0, 4.0, "a")]);
+        shown(&[(1.0, 2.0, "a"), (1.0, 3.0, "b")], &[(1.0, 2.0, "a\nb"), (2.0, 3.0, "b")]);
+    }
+
+    #[test]
+    fn no_two_texts_start_within_one_millisecond() {
+        shown(&[(1.0, 1.0003, "a"), (1.0003, 2.0, "b")], &[(1.0, 2.0, "b")]);
+        shown(&[(1.0001, 2.0, "a"), (1.0004, 2.0, "b")], &[(1.0, 2.0, "a\nb")]);
     }
 
     #[test]

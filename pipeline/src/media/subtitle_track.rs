@@ -104,22 +104,12 @@ impl NewTrack {
     }
 }
 
-/// The cues of a SubRip file, those that start together made one: a track has one text at a time.
+/// The cues of a SubRip file, one at a time.
 pub(super) fn read_cues(path: &Path) -> Result<Vec<Cue>, MediaError> {
     let text = fs::read_to_string(path).context("read the subtitles")?;
     let cues = subtitles::parse(&text)
         .map_err(|invalid| MediaError::unsupported(format!("the subtitles: {invalid}")))?;
-    let mut merged: Vec<Cue> = Vec::with_capacity(cues.len());
-    for cue in cues {
-        match merged.last_mut() {
-            Some(last) if last.start >= cue.start => {
-                last.text = format!("{}\n{}", last.text, cue.text);
-                last.end = last.end.max(cue.end);
-            }
-            Some(_) | None => merged.push(cue),
-        }
-    }
-    Ok(merged)
+    Ok(subtitles::one_at_a_time(&cues))
 }
 
 /// Times of new tracks are in milliseconds.

@@ -235,6 +235,31 @@ async fn subtitles_become_a_track_of_every_container() {
 }
 
 #[tokio::test]
+async fn captions_that_overlap_or_nearly_coincide_are_all_shown() {
+    let bench = Bench::new();
+    let video = bench.made("in.mp4", "-f lavfi -i testsrc=size=160x120:duration=4 -pix_fmt yuv420p");
+    let voice = bench.made("v.wav", "-f lavfi -i sine=duration=1");
+    let cues = "1\n00:00:01,000 --> 00:00:03,000\nlong\n\n\
+                2\n00:00:02,000 --> 00:00:02,500\nshort\n\n\
+                3\n00:00:02,0002 --> 00:00:02,500\nnear\n\n";
+    let path = bench.written("subtitles.srt", cues);
+    for container in [VideoContainer::Mp4, VideoContainer::Mkv] {
+        let subtitles = Some(SubtitleTrack { path: path.clone(), burn: false, language: None });
+        let output = bench.path(&format!("out.{}", container.extension()));
+        let request = VideoGeneration { output, container, subtitles, ..request(&bench, &video, &voice) };
+        generate(&bench, &request).await.unwrap();
+        let track = bench.piped("track.vtt", &format!("-i {} -map 0:s -f webvtt", request.output.display()));
+        let track = std::fs::read_to_string(track).unwrap();
+        let shown = pipeline::subtitles::parse(&track).unwrap().into_iter();
+        // Matroska moves everything by the twenty milliseconds that the sound's codec needs before its first.
+        let tenths = |time: f64| (time * 10.0).round() as u32;
+        let shown: Vec<_> = shown.map(|cue| (tenths(cue.start), tenths(cue.end), cue.text)).collect();
+        let expected = [(10, 20, "long"), (20, 25, "long\nshort\nnear"), (25, 30, "long")];
+        assert_eq!(shown, expected.map(|(start, end, text)| (start, end, text.to_owned())), "{container:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_long_silence_between_captions_does_not_hurry_the_sound() {
     let bench = Bench::new();
     let cue =
