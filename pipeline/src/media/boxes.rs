@@ -44,6 +44,10 @@ pub(super) fn major_brand(path: &Path) -> Option<[u8; 4]> {
 fn mpeg4_is_cut_short(file: &mut File, file_size: u64) -> io::Result<bool> {
     /// More than any sensible file has at its top level, fragmented ones excepted: those describe themselves early.
     const MOST_BOXES: usize = 100_000;
+    const KNOWN: [&[u8; 4]; 14] = [
+        b"ftyp", b"styp", b"pdin", b"moov", b"meta", b"mdat", b"moof", b"mfra", b"free", b"skip", b"wide",
+        b"sidx", b"emsg", b"uuid",
+    ];
     let mut position = 0;
     let mut is_described = false;
     for _box in 0..MOST_BOXES {
@@ -64,11 +68,10 @@ fn mpeg4_is_cut_short(file: &mut File, file_size: u64) -> io::Result<bool> {
             size => size.into(),
         };
         is_described |= &kind == b"moov";
-        let is_known = [b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"sidx", b"uuid"]
-            .contains(&&kind);
-        // What follows the last box may be anybody's padding; only a box that we know can be missing its end.
-        if !is_known || size < 8 {
-            return Ok(!is_described);
+        // Only a box that we know can be missing its end: another may be anybody's padding, or of a newer standard, and
+        // what follows it is for the reader to judge.
+        if !KNOWN.contains(&&kind) || size < 8 {
+            return Ok(false);
         }
         position = match position.checked_add(size) {
             Some(end) if end <= file_size => end,

@@ -117,6 +117,16 @@ fn corpus(bench: &Bench) -> Vec<Case> {
     ] {
         both(name, bench.written(name, &whole[..whole.len() * percent / 100]), MediaTruncated);
     }
+    for (name, kind) in [("known.mp4", b"pdin"), ("unknown.mp4", b"zzzz")] {
+        // In the place of an empty box before the sound, so that nothing moves.
+        let mut bytes = mp4.clone();
+        let free = bytes.windows(4).position(|kind| kind == b"free").unwrap();
+        bytes[free..free + 4].copy_from_slice(kind);
+        cases.push(Case { name, path: bench.written(name, bytes), probed: None, decoded: None });
+    }
+    let mut both = |name, path, code| {
+        cases.push(Case { name, path, probed: Some(code), decoded: Some(code) });
+    };
     let wav = std::fs::read(bench.made("whole.wav", "-f lavfi -i sine=duration=20")).unwrap();
     both("half a WAV file", bench.written("half.wav", &wav[..wav.len() / 2]), MediaTruncated);
     let mp3 = std::fs::read(bench.made("whole.mp3", "-f lavfi -i sine=duration=10")).unwrap();
