@@ -4,6 +4,7 @@
 //! which does the media work itself.
 
 pub mod failure;
+pub mod languages;
 #[cfg(feature = "steps")]
 pub mod media;
 pub mod media_info;

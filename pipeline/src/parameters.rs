@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::languages;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum JobKind {
@@ -53,7 +55,7 @@ pub struct ExtractAudio {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transcribe {
     pub audio_file_id: Uuid,
-    /// ISO 639-1 code; none finds out.
+    /// One of [`languages::TRANSCRIBED`]; none finds out.
     pub source_language: Option<String>,
     pub task: TranscribeTask,
     /// A wish: the best installed model runs where this one is not.
@@ -155,6 +157,19 @@ impl AudioFormat {
             // A bare AAC stream has no exact length; an MPEG-4 file has.
             Self::Aac => "m4a",
         }
+    }
+}
+
+impl TranscriptFormat {
+    /// The first of each that is asked for, in that order: every format makes one file, however often it is named.
+    pub fn first_of_each(asked: impl IntoIterator<Item = Self>) -> Vec<Self> {
+        let mut formats = vec![];
+        for format in asked {
+            if !formats.contains(&format) {
+                formats.push(format);
+            }
+        }
+        formats
     }
 }
 
@@ -270,13 +285,17 @@ impl ExtractAudio {
 impl Transcribe {
     fn validate(&self) -> Result<(), Invalid> {
         if let Some(language) = &self.source_language {
-            check_language("source_language", language)?;
+            check_spoken_language(language)?;
         }
         if let Some(prompt) = &self.prompt {
             check_text("prompt", prompt, LONGEST_PROMPT)?;
         }
         if self.output_formats.is_empty() {
             return Err(Invalid::new("output_formats", "must name at least one of json, text, srt, vtt"));
+        }
+        let distinct = TranscriptFormat::first_of_each(self.output_formats.iter().copied());
+        if distinct.len() < self.output_formats.len() {
+            return Err(Invalid::new("output_formats", "must name each format once"));
         }
         Ok(())
     }
@@ -373,6 +392,13 @@ fn check_language(field: &str, code: &str) -> Result<(), Invalid> {
     if shaped { Ok(()) } else { Err(Invalid::new(field, "must be an ISO 639-1 code such as en")) }
 }
 
+fn check_spoken_language(code: &str) -> Result<(), Invalid> {
+    if languages::TRANSCRIBED.contains(&code) {
+        return Ok(());
+    }
+    Err(Invalid::new("source_language", "must be the code of a language that Whisper knows, such as en"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -403,6 +429,33 @@ mod tests {
         refused(CloneVoice { text_content: Some("a\0b".into()), ..clone_voice() }, "text_content");
         refused(CloneVoice { speed: f32::NAN, ..clone_voice() }, "speed");
         refused(CloneVoice { target_language: "english".into(), ..clone_voice() }, "target_language");
+    }
+
+    #[test]
+    fn a_transcript_is_of_a_known_language_and_in_each_format_once() {
+        let refusal = |language: Option<&str>, output_formats| {
+            let job = Transcribe {
+                audio_file_id: Uuid::nil(),
+                source_language: language.map(str::to_owned),
+                task: TranscribeTask::Transcribe,
+                model: None,
+                word_timestamps: true,
+                prompt: None,
+                output_formats,
+            };
+            Parameters::Transcribe(job).validate().err().map(|invalid| invalid.field)
+        };
+        let (json, text) = (TranscriptFormat::Json, TranscriptFormat::Text);
+        for known in [None, Some("en"), Some("haw"), Some("yue")] {
+            assert_eq!(refusal(known, vec![json]), None);
+        }
+        for unknown in ["xx", "english", "EN", ""] {
+            assert_eq!(refusal(Some(unknown), vec![json]).as_deref(), Some("source_language"), "{unknown}");
+        }
+        let asked = [text, json, text, json, json];
+        assert_eq!(refusal(None, vec![json, json]).as_deref(), Some("output_formats"));
+        assert_eq!(refusal(None, asked.to_vec()).as_deref(), Some("output_formats"));
+        assert_eq!(TranscriptFormat::first_of_each(asked), [text, json]);
     }
 
     #[test]
