@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Seconds by which a voice may outlast a picture and still count as of its length: codecs round lengths up to their
+/// frames.
+pub const LENGTH_TOLERANCE: f64 = 0.1;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MediaInfo {
     pub duration_seconds: f64,

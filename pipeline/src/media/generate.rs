@@ -18,6 +18,7 @@ use super::operation::{SubtitleTrack, VideoGeneration, VideoReport};
 use super::source::{Source, Track, dimensions, seconds};
 use super::subtitle_track::{CarriedTrack, NewTrack, read_cues};
 use super::video_track::{BURNED_FILE, Drawing, VideoTrack};
+use crate::media_info::LENGTH_TOLERANCE;
 use crate::parameters::{Extend, Quality, VideoContainer};
 use crate::subtitles;
 
@@ -367,10 +368,8 @@ fn picture_path(plan: &Plan<'_>, job: &Job, muxer: &mut Muxer) -> Result<Picture
 
 /// The picture's length, unless a longer voice may hold its last frame.
 fn total(extend: Option<Extend>, picture: f64, voice: f64) -> Result<f64, MediaError> {
-    /// Codecs round lengths up to their frames.
-    const TOLERANCE: f64 = 0.1;
     match extend {
-        _ if voice <= picture + TOLERANCE => Ok(picture),
+        _ if voice <= picture + LENGTH_TOLERANCE => Ok(picture),
         Some(Extend::Freeze) => Ok(voice),
         None => {
             let message = format!("a voice of {voice:.2} s over a picture of {picture:.2} s");
