@@ -16,6 +16,7 @@
 mod audio_track;
 mod boxes;
 mod child;
+mod containers;
 mod encoder;
 mod error;
 mod extract;

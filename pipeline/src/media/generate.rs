@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use ffmpeg_next::codec::Id;
 use ffmpeg_next::packet::side_data;
 use ffmpeg_next::{Packet, ffi, frame};
 
 use super::audio_track::{AudioTrack, Shape};
 use super::child::{Job, Progress};
-use super::encoder::{Encoder, PictureCodec, SoundCodec};
+use super::containers::{
+    format_name, has_timed_packets, header_options, holds, picture_codec, says_turns, sound_codec,
+};
+use super::encoder::Encoder;
 use super::error::{Context, MediaError, MediaErrorCode};
 use super::mix::{BACKGROUND, MAIN, Mixer};
 use super::muxer::Muxer;
@@ -19,7 +21,7 @@ use super::source::{Source, Track, dimensions, seconds};
 use super::subtitle_track::{CarriedTrack, NewTrack, read_cues};
 use super::video_track::{BURNED_FILE, Drawing, VideoTrack};
 use crate::media_info::LENGTH_TOLERANCE;
-use crate::parameters::{Extend, Quality, VideoContainer};
+use crate::parameters::{Extend, Quality};
 use crate::subtitles;
 
 pub(super) fn generate(generation: &VideoGeneration, job: &Job) -> Result<VideoReport, MediaError> {
@@ -322,10 +324,7 @@ impl Production {
         self.sound.finish(&mut self.muxer)?;
         self.muxer.finish(job)?;
         let (width, height) = self.size;
-        let video_copied = match self.picture {
-            PicturePath::Copy { .. } => true,
-            PicturePath::Draw { .. } => false,
-        };
+        let video_copied = matches!(self.picture, PicturePath::Copy { .. });
         Ok(VideoReport { duration_seconds: self.total_seconds, video_copied, width, height })
     }
 }
@@ -396,59 +395,4 @@ fn quarter_turns(source: &Source, picture: &Track) -> u8 {
         return 0;
     }
     (-counterclockwise / 90.0).round().rem_euclid(4.0) as u8
-}
-
-/// Containers that can tell a player to turn the picture.
-fn says_turns(container: VideoContainer) -> bool {
-    match container {
-        VideoContainer::Mp4 | VideoContainer::Mov => true,
-        VideoContainer::Mkv | VideoContainer::Webm => false,
-    }
-}
-
-fn holds(container: VideoContainer, codec: Id) -> bool {
-    match container {
-        VideoContainer::Mp4 => matches!(codec, Id::H264 | Id::HEVC | Id::AV1 | Id::VP9 | Id::MPEG4),
-        VideoContainer::Mov => {
-            matches!(codec, Id::H264 | Id::HEVC | Id::MPEG4 | Id::PRORES | Id::DNXHD | Id::MJPEG)
-        }
-        VideoContainer::Webm => matches!(codec, Id::VP8 | Id::VP9 | Id::AV1),
-        VideoContainer::Mkv => true,
-    }
-}
-
-/// Containers whose packets carry their time; in others a muxer would have to guess the order of frames.
-fn has_timed_packets(container: &str) -> bool {
-    matches!(container, "mov,mp4,m4a,3gp,3g2,mj2" | "matroska,webm" | "mpegts" | "flv")
-}
-
-fn sound_codec(container: VideoContainer) -> SoundCodec {
-    match container {
-        VideoContainer::Mp4 | VideoContainer::Mov | VideoContainer::Mkv => SoundCodec::Aac,
-        VideoContainer::Webm => SoundCodec::Opus,
-    }
-}
-
-fn picture_codec(container: VideoContainer) -> PictureCodec {
-    match container {
-        VideoContainer::Mp4 | VideoContainer::Mov | VideoContainer::Mkv => PictureCodec::H264,
-        VideoContainer::Webm => PictureCodec::Vp9,
-    }
-}
-
-fn format_name(container: VideoContainer) -> &'static str {
-    match container {
-        VideoContainer::Mp4 => "mp4",
-        VideoContainer::Mkv => "matroska",
-        VideoContainer::Webm => "webm",
-        VideoContainer::Mov => "mov",
-    }
-}
-
-/// The index comes first in MPEG-4, so that a player can start before all is there.
-fn header_options(container: VideoContainer) -> &'static [(&'static str, &'static str)] {
-    match container {
-        VideoContainer::Mp4 | VideoContainer::Mov => &[("movflags", "+faststart")],
-        VideoContainer::Mkv | VideoContainer::Webm => &[],
-    }
 }
