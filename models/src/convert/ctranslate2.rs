@@ -6,6 +6,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use half::f16;
 
 use super::read_array;
 
@@ -58,11 +59,12 @@ impl Model {
         self.variables.get(name).with_context(|| format!("the model lacks {name}"))
     }
 
-    /// The raw 16-bit floats of a variable, row-major.
-    pub(super) fn read_half(&mut self, name: &str) -> anyhow::Result<Vec<u8>> {
+    /// The 16-bit floats of a variable, row-major.
+    pub(super) fn read_floats(&mut self, name: &str) -> anyhow::Result<Vec<f16>> {
         let variable = self.variable(name)?.clone();
         ensure!(variable.kind == Kind::Float16, "{name} does not hold 16-bit floats");
-        self.read_bytes(&variable)
+        let bytes = self.read_bytes(&variable)?;
+        Ok(bytes.chunks_exact(2).map(|bytes| f16::from_le_bytes([bytes[0], bytes[1]])).collect())
     }
 
     /// A variable that is one whole number.
