@@ -175,7 +175,9 @@ impl JobRequest for TranscribeRequest {
     fn into_parameters(self) -> Result<Parameters, Invalid> {
         not_yet("diarize", self.diarize == Some(true))?;
         not_yet("callback_url", self.callback_url.is_some())?;
-        let formats = self.output_formats.map(|formats| formats.into_iter().map(Into::into).collect());
+        let formats = self
+            .output_formats
+            .map(|formats| parameters::TranscriptFormat::first_of_each(formats.into_iter().map(Into::into)));
         Ok(Parameters::Transcribe(parameters::Transcribe {
             audio_file_id: self.audio_file_id,
             source_language: self.source_language.filter(|language| language != "auto"),

@@ -6,12 +6,12 @@ use crate::{
     ids::UserId,
     rows::voice_profiles,
 };
-use pipeline::parameters::{GenerateVideo, Input, InputKind, Parameters};
+use pipeline::{
+    media_info::LENGTH_TOLERANCE,
+    parameters::{GenerateVideo, Input, InputKind, Parameters},
+};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
 use uuid::Uuid;
-
-/// A voice may be longer than its picture by this many seconds: less than a frame, and what codecs add for padding.
-const TOLERANCE: f64 = 0.05;
 
 /// [`Error::MissingInput`], [`Error::Input`] or [`Conflict::VoiceTooLong`] where the job could only fail.
 pub(super) async fn check(
@@ -69,7 +69,7 @@ fn check_lengths(job: &GenerateVideo, files: &[File]) -> Result<()> {
     };
     if let (Some(picture), Some(voice)) = (length(job.original_video_id), length(job.cloned_audio_id))
         && job.extend.is_none()
-        && voice > picture + TOLERANCE
+        && voice > picture + LENGTH_TOLERANCE
     {
         return Err(Conflict::VoiceTooLong.into());
     }
