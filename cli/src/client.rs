@@ -20,6 +20,9 @@ const SILENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Client {
     http: reqwest::Client,
+    /// Without a limit on the wait for an answer, which would begin with the first byte that goes up.
+    uploads: reqwest::Client,
+    silence: Duration,
     server: String,
     token: String,
 }
@@ -27,8 +30,14 @@ pub(crate) struct Client {
 impl Client {
     /// `token` is an access token or an API key.
     pub(crate) fn new(server: &str, token: String) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().connect_timeout(CONNECT).read_timeout(SILENCE).build()?;
-        Ok(Self { http, server: server.trim_end_matches('/').to_owned(), token })
+        Self::with_silence(server, token, SILENCE)
+    }
+
+    fn with_silence(server: &str, token: String, silence: Duration) -> anyhow::Result<Self> {
+        let builder = || reqwest::Client::builder().connect_timeout(CONNECT);
+        let http = builder().read_timeout(silence).build()?;
+        let server = server.trim_end_matches('/').to_owned();
+        Ok(Self { http, uploads: builder().build()?, silence, server, token })
     }
 
     /// Registers a new user and logs in as it.
@@ -62,10 +71,19 @@ impl Client {
         let stream = ReaderStream::with_capacity(file, 256 << 10)
             .inspect_ok(move |bytes| counted.inc(bytes.len() as u64));
         let part = Part::stream_with_length(Body::wrap_stream(stream), length).file_name(name);
-        let request = self.request(Method::POST, "/api/v1/files/upload");
-        let uploaded = checked(request.multipart(Form::new().part("file", part)).send().await?).await?;
+        let request = self.uploads.post(self.url("/api/v1/files/upload")).bearer_auth(&self.token);
+        let upload = async {
+            let uploaded = checked(request.multipart(Form::new().part("file", part)).send().await?).await?;
+            anyhow::Ok(uploaded.json::<Value>().await?)
+        };
+        let uploaded = tokio::select! {
+            uploaded = upload => uploaded?,
+            () = standstill(&bar, self.silence) => {
+                bail!("the server took no byte and gave no answer for {} seconds", self.silence.as_secs())
+            }
+        };
         bar.finish();
-        Ok(uploaded.json().await?)
+        Ok(uploaded)
     }
 
     /// Starts a job and returns its status object when it has ended, showing a bar until then.
@@ -106,7 +124,7 @@ impl Client {
 
     /// Writes what a URL of an answer gives into a file.
     pub(crate) async fn download(&self, url: &str, path: &Path) -> anyhow::Result<()> {
-        let url = if url.starts_with('/') { format!("{}{url}", self.server) } else { url.to_owned() };
+        let url = if url.starts_with('/') { self.url(url) } else { url.to_owned() };
         let mut response = checked(self.http.get(url).bearer_auth(&self.token).send().await?).await?;
         let mut file =
             File::create(path).await.with_context(|| format!("could not make {}", path.display()))?;
@@ -136,8 +154,12 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.server));
+        let request = self.http.request(method, self.url(path));
         if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.server)
     }
 }
 
@@ -166,8 +188,67 @@ async fn checked(response: Response) -> anyhow::Result<Response> {
     }
 }
 
+/// Returns when the bar has not moved for so long.
+async fn standstill(bar: &ProgressBar, silence: Duration) {
+    let mut before = None;
+    while before != Some(bar.position()) {
+        before = Some(bar.position());
+        tokio::time::sleep(silence).await;
+    }
+}
+
 fn bar(length: u64, what: &str, numbers: &str) -> ProgressBar {
     let template = format!("{{prefix:<22}} {{bar:30}} {numbers}");
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length).with_style(style).with_prefix(what.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Client;
+    use serde_json::Value;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    const SILENCE: Duration = Duration::from_millis(300);
+    /// Far more than the buffers of a connection take.
+    const SIZE: u64 = 64 << 20;
+
+    /// Uploads a large file to a server that does this with its one connection.
+    async fn upload(serve: impl AsyncFnOnce(&mut TcpStream)) -> anyhow::Result<Value> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let client = Client::with_silence(&url, String::new(), SILENCE).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(SIZE).unwrap();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            serve(&mut stream).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            outcome = client.upload(file.path()) => outcome,
+            () = server => unreachable!(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_may_take_longer_than_a_silence() {
+        let slow = async |stream: &mut TcpStream| {
+            let mut tick = tokio::time::interval(SILENCE / 6);
+            for _ in 0..12 {
+                tick.tick().await;
+                tokio::io::copy(&mut (&mut *stream).take(SIZE / 12), &mut tokio::io::sink()).await.unwrap();
+            }
+            stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+        };
+        upload(slow).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_upload_to_a_silent_server_ends() {
+        let error = upload(async |_| {}).await.unwrap_err();
+        assert!(error.to_string().contains("took no byte"), "{error:#}");
+    }
 }
