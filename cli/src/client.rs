@@ -7,6 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
+use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::fs::File;
@@ -122,7 +124,7 @@ impl Client {
         }
     }
 
-    /// Writes what a URL of an answer gives into a file.
+    /// Writes what a URL of an answer gives into a file, in place of what was in it.
     pub(crate) async fn download(&self, url: &str, path: &Path) -> anyhow::Result<()> {
         let url = if url.starts_with('/') { self.url(url) } else { url.to_owned() };
         let mut response = checked(self.http.get(url).bearer_auth(&self.token).send().await?).await?;
@@ -135,7 +137,7 @@ impl Client {
         Ok(())
     }
 
-    /// Writes the files of a completed job into a directory; their paths.
+    /// Writes the files of a completed job into a directory, over none that is there; their paths.
     pub(crate) async fn fetch_results(
         &self,
         status: &Value,
@@ -146,8 +148,13 @@ impl Client {
         for file in status["result"]["files"].as_array().into_iter().flatten() {
             // The name is the server's word: only its last part may name a file here.
             let name = Path::new(text(file, "filename")?).file_name().context("a result has no name")?;
-            let path = directory.join(name);
-            self.download(text(file, "download_url")?, &path).await?;
+            let path = new_file(directory, name)?;
+            let downloaded = self.download(text(file, "download_url")?, &path).await;
+            if downloaded.is_err() {
+                // Nothing but what came of the download is in it.
+                let _ = std::fs::remove_file(&path);
+            }
+            downloaded?;
             paths.push(path);
         }
         Ok(paths)
@@ -161,6 +168,32 @@ impl Client {
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.server)
     }
+}
+
+/// Makes an empty file of this name, or with a number before its extension where there is one already.
+pub(crate) fn new_file(directory: &Path, name: &OsStr) -> anyhow::Result<PathBuf> {
+    for number in 1_u64.. {
+        let path = directory.join(numbered(Path::new(name), number));
+        match std::fs::File::create_new(&path) {
+            Ok(_) => return Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("could not make {}", path.display())),
+        }
+    }
+    bail!("{} holds too many files of one name", directory.display())
+}
+
+/// `song.wav` is `song-2.wav` as number 2.
+fn numbered(name: &Path, number: u64) -> OsString {
+    let mut numbered = name.file_stem().unwrap_or_default().to_owned();
+    if number > 1 {
+        numbered.push(format!("-{number}"));
+    }
+    if let Some(extension) = name.extension() {
+        numbered.push(".");
+        numbered.push(extension);
+    }
+    numbered
 }
 
 /// A field that every such answer has.
@@ -205,7 +238,7 @@ fn bar(length: u64, what: &str, numbers: &str) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
-    use super::Client;
+    use super::{Client, new_file};
     use serde_json::Value;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -250,5 +283,19 @@ mod tests {
     async fn an_upload_to_a_silent_server_ends() {
         let error = upload(async |_| {}).await.unwrap_err();
         assert!(error.to_string().contains("took no byte"), "{error:#}");
+    }
+
+    #[test]
+    fn a_result_never_takes_the_place_of_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let path = new_file(folder.path(), name.as_ref()).unwrap();
+            path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned()
+        };
+        assert_eq!(make("speech.en.wav"), "speech.en.wav");
+        assert_eq!(make("speech.en.wav"), "speech.en-2.wav");
+        assert_eq!(make("speech.en.wav"), "speech.en-3.wav");
+        assert_eq!(make("speech"), "speech");
+        assert_eq!(make("speech"), "speech-2");
     }
 }

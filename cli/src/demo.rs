@@ -1,12 +1,13 @@
 //! `voxmill demo`: the whole chain by HTTP, on a video that it makes itself or on the user's own.
 
-use crate::client::{Client, first_file, text};
+use crate::client::{Client, first_file, new_file, text};
 use crate::dub::{OwnServer, Words, speak};
 use crate::say;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use tokio::process::Command;
 
 #[derive(Args)]
@@ -90,19 +91,23 @@ async fn talking_video(client: &Client, directory: &Path) -> anyhow::Result<Path
     let builtin = |profile: &&Value| profile["builtin"] == true;
     let voice = profiles["profiles"].as_array().into_iter().flatten().find(builtin);
     let voice = voice.context("no built-in voice is installed; run: voxmill models pull")?;
-    let speech = directory.join("talk.wav");
+    let speech = tempfile::NamedTempFile::new()?;
     let lines = LINES.replace(' ', "%20").replace(',', "%2C");
     let url = format!("/api/v1/voices/preview/{}?text={lines}", text(voice, "id")?);
-    client.download(&url, &speech).await?;
-    let video = directory.join("talk.mp4");
+    client.download(&url, speech.path()).await?;
+    let video = new_file(directory, "talk.mp4".as_ref())?;
     let made = Command::new("ffmpeg")
         .args(["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=25", "-i"])
-        .arg(&speech)
+        .arg(speech.path())
         .args(["-shortest", "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac"])
         .arg(&video)
         .kill_on_drop(true)
         .status()
-        .await
+        .await;
+    if !made.as_ref().is_ok_and(ExitStatus::success) {
+        let _ = std::fs::remove_file(&video);
+    }
+    let made = made
         .context("the ffmpeg program is needed to make a test video; or give your own: VIDEO=talk.mp4")?;
     if !made.success() {
         bail!("ffmpeg could not make the test video");

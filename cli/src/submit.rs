@@ -83,7 +83,9 @@ impl Submit {
             say(&format!("{} {} {}", text(&job, "job_id")?, text(&job, "status")?, files[0].display()));
         }
         if let Some(directory) = &self.output {
-            client.fetch_results(&job, directory).await?;
+            for path in client.fetch_results(&job, directory).await? {
+                complain(&format!("result {}", path.display()));
+            }
         }
         Ok(())
     }
