@@ -2,8 +2,8 @@
 
 use crate::client::{Client, first_file, text};
 use crate::config::{Config, Overrides};
-use crate::say;
 use crate::serve::Server;
+use crate::{logging, say};
 use anyhow::{Context as _, bail};
 use clap::{ArgGroup, Args};
 use pipeline::subtitles;
@@ -118,8 +118,8 @@ pub(crate) struct OwnServer {
 impl OwnServer {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let data = tempfile::Builder::new().prefix("voxmill-").tempdir()?;
-        let overrides = Overrides { data_dir: Some(data.path().to_owned()), ..Overrides::default() };
-        let config = Config { bind: "127.0.0.1:0".to_owned(), grace_seconds: 0, ..Config::load(&overrides)? };
+        let config = own_config(Config::load(&Overrides::default())?, data.path());
+        logging::start(&config)?;
         Ok(Self { server: Server::start(&config).await?, _data: data })
     }
 
@@ -136,6 +136,21 @@ impl OwnServer {
     }
 }
 
+/// What is configured says where the models lie and how many cores they get. Nothing else is taken from it: its database,
+/// addresses and secrets are those of a server that may be running.
+fn own_config(configured: Config, data: &Path) -> Config {
+    Config {
+        bind: "127.0.0.1:0".to_owned(),
+        data_dir: data.to_owned(),
+        models_dir: configured.models_dir,
+        threads: configured.threads,
+        grace_seconds: 0,
+        log: "warn".to_owned(),
+        log_format: "text".to_owned(),
+        ..Config::default()
+    }
+}
+
 fn segments(content: &str) -> anyhow::Result<Value> {
     if content.trim_start().starts_with('[') {
         return serde_json::from_str(content).context("the segments are no JSON list");
@@ -149,5 +164,28 @@ fn container(output: &Path) -> anyhow::Result<&str> {
     match output.extension().and_then(|extension| extension.to_str()) {
         Some(name @ ("mp4" | "mkv" | "webm" | "mov")) => Ok(name),
         _ => bail!("{} must end in .mp4, .mkv, .webm or .mov", output.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_config;
+    use crate::config::Config;
+    use std::path::{Path, PathBuf};
+
+    #[test]
+    fn a_server_of_ones_own_touches_no_other() {
+        let configured = Config {
+            database_url: "postgres://prod".to_owned(),
+            public_url: "https://voxmill.example".to_owned(),
+            token_secret: "s".repeat(32),
+            models_dir: PathBuf::from("/models"),
+            threads: 7,
+            ..Config::default()
+        };
+        let own = own_config(configured, Path::new("/tmp/own"));
+        assert_eq!(own.database_url(), "sqlite:///tmp/own/voxmill.db?mode=rwc");
+        assert!(own.public_url.is_empty() && own.token_secret.is_empty());
+        assert_eq!((own.models_directory(), own.threads()), (PathBuf::from("/models"), 7));
     }
 }
