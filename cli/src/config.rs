@@ -45,7 +45,7 @@ pub(crate) struct Config {
     pub retention_days: u32,
     pub quota_bytes: u64,
     pub max_upload_bytes: u64,
-    /// Jobs that run at once, by kind.
+    /// Jobs that run at once, by kind; one where a kind is not named.
     pub slots: BTreeMap<JobKind, usize>,
     /// Threads of one transcription; 0 takes half the cores of the machine: whisper.cpp's threads spin while they wait, and
     /// with every core taken by them the rest of the server brings them to a crawl.
@@ -132,7 +132,10 @@ impl Config {
             let value = typed_as(default, &text).with_context(|| format!("{variable}={text:?}"))?;
             table.insert(key, value);
         }
-        let config: Self = Value::Table(table).try_into().context("the configuration")?;
+        let mut config: Self = Value::Table(table).try_into().context("the configuration")?;
+        for (kind, slots) in Self::default().slots {
+            config.slots.entry(kind).or_insert(slots);
+        }
         config.check()?;
         Ok(config)
     }
@@ -145,6 +148,10 @@ impl Config {
             if !allowed.contains(&value.as_str()) {
                 bail!("{key} must be {} or {}, not {value:?}", allowed[0], allowed[1]);
             }
+        }
+        if let Some((kind, _)) = self.slots.iter().find(|(_, slots)| **slots == 0) {
+            let kind = kind.as_str();
+            bail!("slots: {kind} must be at least 1, or its jobs would be accepted and never run");
         }
         Ok(())
     }
@@ -241,7 +248,8 @@ mod tests {
         assert_eq!(config.slots[&JobKind::Transcribe], 3);
         assert_eq!(config.cors_origins, ["https://a.example", "https://b.example"]);
         let slots = read("", &[("VOXMILL_SLOTS", "clone-voice=2, transcribe=4")]).unwrap().slots;
-        assert_eq!((slots.len(), slots[&JobKind::CloneVoice], slots[&JobKind::Transcribe]), (2, 2, 4));
+        assert_eq!((slots[&JobKind::CloneVoice], slots[&JobKind::Transcribe]), (2, 4));
+        assert_eq!((slots.len(), slots[&JobKind::ExtractAudio]), (JobKind::ALL.len(), 1));
     }
 
     #[test]
@@ -252,6 +260,7 @@ mod tests {
         assert!(refused("", &[("VOXMILL_QUOTA_BYTES", "many")]).contains("VOXMILL_QUOTA_BYTES"));
         assert!(refused("models_strict = 'maybe'", &[]).contains("models_strict"));
         assert!(refused("slots = { dance = 1 }", &[]).contains("dance"));
+        assert!(refused("", &[("VOXMILL_SLOTS", "transcribe=0")]).contains("transcribe must be at least 1"));
     }
 
     #[test]
