@@ -8,6 +8,7 @@ use clap::Args;
 use pipeline::parameters::JobKind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -96,7 +97,7 @@ impl Config {
     /// # Errors
     /// An unreadable file, an unknown key, or a value of the wrong type; the sentence names it.
     pub(crate) fn load(overrides: &Overrides) -> anyhow::Result<Self> {
-        let mut config = Self::read(overrides.config.as_deref(), std::env::vars())?;
+        let mut config = Self::read(overrides.config.as_deref(), variables()?.into_iter())?;
         if let Some(data_dir) = &overrides.data_dir {
             config.data_dir.clone_from(data_dir);
         }
@@ -178,6 +179,17 @@ impl Config {
             threads => threads,
         }
     }
+}
+
+/// The variables with our prefix; those of others are none of our business, whatever is in them.
+fn variables() -> anyhow::Result<Vec<(String, String)>> {
+    let ours = std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+    let text = |(name, text): (OsString, OsString)| match (name.into_string(), text.into_string()) {
+        (Ok(name), Ok(text)) => Ok((name, text)),
+        (Ok(name), Err(_)) => bail!("{name} is not UTF-8"),
+        (Err(name), _) => bail!("the name {} is not UTF-8", name.display()),
+    };
+    ours.map(text).collect()
 }
 
 /// The text of a variable as a value of the same type as the default's.

@@ -107,8 +107,8 @@ async fn talking_video(client: &Client, directory: &Path) -> anyhow::Result<Path
     if !made.as_ref().is_ok_and(ExitStatus::success) {
         let _ = std::fs::remove_file(&video);
     }
-    let made = made
-        .context("the ffmpeg program is needed to make a test video; or give your own: VIDEO=talk.mp4")?;
+    let made =
+        made.context("the ffmpeg program is needed to make a test video; or give your own: VIDEO=talk.mp4")?;
     if !made.success() {
         bail!("ffmpeg could not make the test video");
     }

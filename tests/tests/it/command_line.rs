@@ -51,6 +51,18 @@ fn a_setting_that_nobody_knows_stops_the_start() {
 }
 
 #[test]
+fn what_is_not_text_is_refused_only_in_our_own_settings() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let wrong = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    let list =
+        |variable| Command::new(program()).args(["models", "list"]).env(variable, wrong).output().unwrap();
+    assert!(list("PLACE").status.success());
+    let refused = list("VOXMILL_BIND");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("VOXMILL_BIND is not UTF-8"));
+}
+
+#[test]
 fn two_servers_do_not_share_a_data_directory() {
     let server = Server::start();
     let second = Command::new(program())
