@@ -30,7 +30,7 @@ enum Action {
 
 impl Admin {
     pub(crate) async fn run(self) -> anyhow::Result<()> {
-        let storage = serve::open_storage(&Config::load(&self.overrides)?).await?;
+        let storage = serve::storage_beside_a_server(&Config::load(&self.overrides)?).await?;
         match self.action {
             Action::Add { email } => set_role(&storage, &email, Role::Admin).await,
             Action::Remove { email } => set_role(&storage, &email, Role::User).await,

@@ -49,7 +49,7 @@ fn program(name: &str, argument: &str, remedy: &str) -> Check {
 
 fn data_directory(config: &Config) -> Check {
     let directory = &config.data_dir;
-    let writable = std::fs::create_dir_all(directory).and_then(|()| tempfile::tempfile_in(directory));
+    let writable = serve::make_data_directory(directory).and_then(|()| tempfile::tempfile_in(directory));
     Check {
         what: format!("data directory {}", directory.display()),
         remedy: writable

@@ -8,10 +8,10 @@ use anyhow::{Context as _, bail};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use models::catalogue::{Catalogue, Sources};
 use pipeline::media::{CHILD_COMMAND, Limits, MediaRunner};
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 pub(crate) async fn migrate(config: &Config, down: Option<u32>) -> anyhow::Result<()> {
-    fs::create_dir_all(&config.data_dir).context("could not make the data directory")?;
+    let _lock = lock(config)?;
     let url = config.database_url();
     match down {
         None => migrations::up(&url).await?,
@@ -47,12 +47,29 @@ pub(crate) async fn migrate(config: &Config, down: Option<u32>) -> anyhow::Resul
     Ok(())
 }
 
-pub(crate) async fn open_storage(config: &Config) -> anyhow::Result<Storage> {
-    fs::create_dir_all(&config.data_dir)
-        .with_context(|| format!("could not make the data directory {}", config.data_dir.display()))?;
+/// The storage, also while a server runs on it: the schema is then the server's, and is left as it is.
+pub(crate) async fn storage_beside_a_server(config: &Config) -> anyhow::Result<Storage> {
+    if let Ok(lock) = lock(config) {
+        return open_storage(config, &lock).await;
+    }
+    storage(config).await
+}
+
+/// Makes the directory, with its parents, where it is not there; it is its owner's alone.
+pub(crate) fn make_data_directory(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+/// The storage with the schema of this version, which nobody but the holder of the lock may change: an older server may
+/// be running on it.
+async fn open_storage(config: &Config, _lock: &File) -> anyhow::Result<Storage> {
     migrations::up(&config.database_url())
         .await
         .context("could not bring the database to this version's schema")?;
+    storage(config).await
+}
+
+async fn storage(config: &Config) -> anyhow::Result<Storage> {
     let days = u64::from(config.retention_days);
     let storage = StorageConfig {
         database_url: config.database_url(),
@@ -75,8 +92,8 @@ pub(crate) struct Server {
 impl Server {
     /// Listens and works when this returns.
     pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
-        let storage = open_storage(config).await?;
-        let lock = lock(&config.data_dir)?;
+        let lock = lock(config)?;
+        let storage = open_storage(config, &lock).await?;
         storage.jobs.end_all_leases().await?;
         let listener = TcpListener::bind(&config.bind)
             .await
@@ -173,14 +190,14 @@ fn secret(config: &Config, name: &str, configured: &str) -> anyhow::Result<Vec<u
     }
     let directory = config.data_dir.join("secrets");
     let path = directory.join(name);
-    let made = || -> std::io::Result<Vec<u8>> {
+    let made = || -> io::Result<Vec<u8>> {
         match fs::read(&path) {
             Ok(secret) if secret.len() >= 32 => return Ok(secret),
             Ok(_) => fs::remove_file(&path)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        fs::create_dir_all(&directory)?;
+        make_data_directory(&directory)?;
         let secret = hex::encode(rand::random::<[u8; 32]>()).into_bytes();
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         file.write_all(&secret)?;
@@ -190,12 +207,16 @@ fn secret(config: &Config, name: &str, configured: &str) -> anyhow::Result<Vec<u
     made().with_context(|| format!("could not make or read the secret {}", path.display()))
 }
 
-fn lock(data_dir: &Path) -> anyhow::Result<File> {
-    let file =
-        File::create(data_dir.join("lock")).context("could not make the lock of the data directory")?;
+/// Takes the data directory, which is made where it is not there, for this process.
+fn lock(config: &Config) -> anyhow::Result<File> {
+    let directory = &config.data_dir;
+    make_data_directory(directory)
+        .with_context(|| format!("could not make the data directory {}", directory.display()))?;
+    let file = File::create(directory.join("lock"))
+        .with_context(|| format!("could not make the lock of the data directory {}", directory.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(_) => bail!("another voxmill runs on the data directory {}", data_dir.display()),
+        Err(_) => bail!("another voxmill runs on the data directory {}", directory.display()),
     }
 }
 
@@ -221,7 +242,7 @@ fn warn_of_missing_models(config: &Config) {
 }
 
 /// The first signal asks for a drain, the second ends the process at once.
-async fn stop_on_signal(shutdown: CancellationToken) -> std::io::Result<()> {
+async fn stop_on_signal(shutdown: CancellationToken) -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     for asked in 0.. {
         tokio::select! {

@@ -65,13 +65,12 @@ fn what_is_not_text_is_refused_only_in_our_own_settings() {
 #[test]
 fn two_servers_do_not_share_a_data_directory() {
     let server = Server::start();
-    let second = Command::new(program())
-        .args(["serve", "--bind", "127.0.0.1:0", "--data-dir"])
-        .arg(server.data_directory())
-        .output()
-        .unwrap();
-    assert!(!second.status.success());
-    assert!(String::from_utf8_lossy(&second.stderr).contains("another voxmill"));
+    for second in [&["serve", "--bind", "127.0.0.1:0"][..], &["migrate"], &["migrate", "--down", "1"]] {
+        let data = server.data_directory();
+        let second = Command::new(program()).args(second).arg("--data-dir").arg(data).output().unwrap();
+        assert!(!second.status.success());
+        assert!(String::from_utf8_lossy(&second.stderr).contains("another voxmill"));
+    }
 }
 
 #[test]
@@ -84,6 +83,15 @@ fn the_schema_goes_back_and_forth() {
     migrate(&["--down", "4"]);
     migrate(&[]);
     assert!(data.path().join("voxmill.db").exists());
+}
+
+#[test]
+fn a_data_directory_is_made_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data");
+    run(Command::new(program()).arg("migrate").arg("--data-dir").arg(&data));
+    assert_eq!(std::fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
