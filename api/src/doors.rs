@@ -26,12 +26,15 @@ pub trait Speech: Send + Sync {
 
     /// Refuses a job whose engine or model is not there, with the code `model_unavailable` and, in the message, what
     /// to do about it.
-    fn check(&self, parameters: &Parameters) -> Result<(), Failure>;
+    async fn check(&self, parameters: &Parameters) -> Result<(), Failure>;
 
-    /// Seconds of speech in the media file `sample`.
+    /// Whether any voice speaks this language, an ISO 639-1 code.
+    async fn speaks(&self, language: &str) -> Result<bool, Failure>;
+
+    /// Seconds of speech in the media file `sample`; a transient failure within 20 seconds where it takes longer.
     async fn speech_seconds(&self, sample: &Path) -> Result<f64, Failure>;
 
-    /// A whole WAV file that speaks the text.
+    /// A whole WAV file that speaks the text; a transient failure within 20 seconds where it takes longer.
     async fn preview(&self, preview: Preview) -> Result<Vec<u8>, Failure>;
 }
 

@@ -109,7 +109,7 @@ impl ProcessApi {
         let Body { value, canonical } = body;
         let parameters = value.into_parameters()?;
         parameters.validate()?;
-        self.app.services.speech.check(&parameters)?;
+        self.app.services.speech.check(&parameters).await?;
         let fingerprint = hex::encode(Sha256::digest(format!("{} {canonical}", parameters.kind().as_str())));
         let idempotency = match key {
             Some(key) => Some(Idempotency { key: sane_key(key)?, fingerprint }),

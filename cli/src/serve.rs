@@ -1,7 +1,7 @@
 //! The whole server in one process: database, queue, workers and HTTP.
 
 use crate::config::Config;
-use crate::doors::{MediaProbe, WorkerSpeech};
+use crate::doors::{Media, MediaProbe, WorkerSpeech};
 use crate::logging;
 use crate::models_command::default_set;
 use anyhow::{Context as _, bail};
@@ -164,10 +164,11 @@ fn api_services(
     surroundings: Surroundings,
 ) -> anyhow::Result<api::Services> {
     let Surroundings { metrics, shutdown } = surroundings;
+    let media = Media::new(services.media.clone());
     Ok(api::Services {
         storage: services.storage.clone(),
-        probe: Arc::new(MediaProbe(services.media.clone())),
-        speech: Arc::new(WorkerSpeech::new(services, config.models_strict == "on")),
+        probe: Arc::new(MediaProbe(media.clone())),
+        speech: Arc::new(WorkerSpeech::new(services, media, config.models_strict == "on")),
         metrics: Arc::new(move || metrics.render()),
         config: api::ApiConfig {
             public_url: Some(config.public_url.clone()).filter(|url| !url.is_empty()),

@@ -65,13 +65,17 @@ impl Speech for TalkativeSpeech {
         }]
     }
 
-    fn check(&self, parameters: &Parameters) -> Result<(), Failure> {
+    async fn check(&self, parameters: &Parameters) -> Result<(), Failure> {
         match parameters {
             Parameters::Transcribe(job) if job.model.as_deref() == Some("absent") => {
                 Err(Failure::permanent("model_unavailable", "Fetch it with: voxmill models pull absent"))
             }
             _ => Ok(()),
         }
+    }
+
+    async fn speaks(&self, language: &str) -> Result<bool, Failure> {
+        Ok(["en", "de"].contains(&language))
     }
 
     async fn speech_seconds(&self, sample: &Path) -> Result<f64, Failure> {
