@@ -144,6 +144,9 @@ impl VoicesApi {
         if let Some(wav) = self.cached(&key).await? {
             return Ok(Wav(wav));
         }
+        if !self.app.services.speech.speaks(&language).await? {
+            return Err(ApiError::invalid("language", "is a language that no voice speaks"));
+        }
         let wav = self.speak(voice.sound, text.0, language).await?;
         self.cache(&key, &wav).await?;
         Ok(Wav(wav))

@@ -90,6 +90,7 @@ async fn a_preview_is_spoken_once() {
     preview("text=%20.%20").await.invalid("text").await;
     preview("text=a%00").await.invalid("text").await;
     preview("text=a&language=english").await.invalid("language").await;
+    preview("text=a&language=qx").await.invalid("language").await;
     preview(&format!("text={}", "%C3%A9".repeat(501))).await.invalid("text").await;
     preview(&format!("text={}", "%C3%A9".repeat(500))).await.expect(200);
 }
