@@ -13,8 +13,9 @@ use serde_json::Value;
 use crate::error::ApiError;
 use crate::{schema, strict_json};
 
-/// Largest JSON body, in bytes.
-pub(crate) const LARGEST: usize = 1 << 20;
+/// Largest JSON body, in bytes: 200,000 characters, the longest text of a job, take up to 12 bytes each where a client
+/// escapes them.
+pub(crate) const LARGEST: usize = 4 << 20;
 
 /// Extracts a `T`. Refuses another content type (415), more than [`LARGEST`] bytes (413), and whatever is not JSON
 /// of the published schema (400, naming the field).

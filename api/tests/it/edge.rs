@@ -129,7 +129,7 @@ async fn bodies_of_the_wrong_type_or_size_are_refused() {
     app.send(plain).await.error(415, "unsupported_media_type").await;
     let none = request(Method::POST, "/api/v1/auth/login", "").body("{}");
     app.send(none).await.error(415, "unsupported_media_type").await;
-    let large = format!("{{\"x\": \"{}\"}}", "a".repeat(1 << 20));
+    let large = format!("{{\"x\": \"{}\"}}", "a".repeat(4 << 20));
     app.post_bytes("/api/v1/auth/login", "", large).await.error(413, "payload_too_large").await;
     let announced = request(Method::POST, "/api/v1/auth/login", "")
         .content_type("application/json")

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use pipeline::failure::Failure;
-use pipeline::parameters::JobKind;
+use pipeline::parameters::{JobKind, LONGEST_TEXT};
 use poem::Body;
 use poem::http::Method;
 use serde_json::{Value, json};
@@ -130,6 +130,14 @@ async fn the_documents_own_requests_are_accepted() {
             status["queue_position"].is_u64() && status["children"] == json!([]) && status["attempts"] == 0
         );
     }
+}
+
+#[tokio::test]
+async fn the_longest_text_may_be_sent_escaped() {
+    let f = Fixture::new().await;
+    let text = r"\ud835\udc9c".repeat(LONGEST_TEXT);
+    let body = format!(r#"{{"audio_file_id": {}, "text_content": "{text}"}}"#, f.sound);
+    f.app.post_bytes("/api/v1/process/clone-voice", &f.token, body).await.expect(202);
 }
 
 #[tokio::test]
