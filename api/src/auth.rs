@@ -114,8 +114,13 @@ impl AuthApi {
     }
 
     /// Make an API key
+    ///
+    /// With a login only: a key that got into the wrong hands must not make others that outlive it.
     #[oai(path = "/api-keys", method = "post", operation_id = "create_api_key")]
     async fn create_key(&self, caller: Caller, body: Body<NewApiKey>) -> Result<CreateKeyResponse> {
+        if caller.login.is_none() {
+            return Err(ApiError::forbidden("An API key cannot make another; log in"));
+        }
         let NewApiKey { name, expires_at } = body.value;
         if expires_at.is_some_and(|end| end <= Utc::now()) {
             return Err(ApiError::invalid("expires_at", "must lie in the future"));

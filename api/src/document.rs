@@ -25,6 +25,7 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("login_user", &[401]),
     ("refresh_token", &[400, 401, 413, 415]),
     ("logout_user", &[403]),
+    ("create_api_key", &[403]),
     ("upload_file", &[503, 507]),
     ("get_file_content", &[416]),
     ("delete_file", &[409]),

@@ -99,6 +99,7 @@ async fn an_api_key_stands_in_for_a_login() {
     assert!(plain.starts_with("vx_") && plain.starts_with(text(&key, "prefix")), "{key}");
     app.get("/api/v1/files", plain).await.expect(200);
     app.delete("/api/v1/auth/logout", plain).await.error(403, "forbidden").await;
+    app.post("/api/v1/auth/api-keys", plain, &json!({"name": "heir"})).await.error(403, "forbidden").await;
     app.get("/api/v1/files", "vx_nonsense").await.error(401, "unauthorized").await;
 
     let list = app.get("/api/v1/auth/api-keys", &token).await.expect(200).json().await;
