@@ -43,7 +43,7 @@ impl JobsApi {
         /// Id of a project.
         project: Query<Option<i64>>,
         /// Items of one page; 50 where absent.
-        #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
+        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u64>>,
         cursor: Query<Option<String>>,
     ) -> Result<Json<Listed<JobObject>>> {
