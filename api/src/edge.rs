@@ -1,17 +1,19 @@
 //! What happens to every request, whatever it asks: it gets an id and a log line, its failure becomes an answer in the
 //! dialect of its path, and the answer gets the headers that protect its reader.
 
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryStreamExt, stream};
 use poem::http::{HeaderName, HeaderValue, Method, header};
-use poem::{Endpoint, Request, Response};
+use poem::{Body, Endpoint, Request, Response};
 use poem_openapi::OperationId;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::app::App;
 use crate::error::ApiError;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -88,6 +90,23 @@ pub(crate) async fn answer<E: Endpoint<Output = Response>>(
         // The panic hook has logged where.
         Err(_) => Ok(ApiError::unexpected().render(&path)),
     }
+}
+
+/// Ends a body that stops to come, so that nobody holds a request open, with or without credentials.
+pub(crate) async fn hurry<E: Endpoint<Output = Response>>(
+    inner: Arc<E>,
+    mut request: Request,
+) -> poem::Result<Response> {
+    let patience = App::of(&request)?.services.config.patience;
+    let chunks = Box::pin(request.take_body().into_bytes_stream());
+    let chunks = stream::try_unfold(chunks, move |mut chunks| async move {
+        match tokio::time::timeout(patience, chunks.try_next()).await {
+            Ok(chunk) => Ok(chunk?.map(|chunk| (chunk, chunks))),
+            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+        }
+    });
+    request.set_body(Body::from_bytes_stream(chunks));
+    inner.call(request).await
 }
 
 /// Answers HEAD as GET, without the body.

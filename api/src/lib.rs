@@ -5,6 +5,7 @@ mod app;
 mod auth;
 mod body;
 mod caller;
+mod connections;
 mod cors;
 mod document;
 pub mod doors;
@@ -40,9 +41,11 @@ use poem::middleware::{NormalizePath, TrailingSlash};
 use poem::{Endpoint, EndpointExt, IntoResponse, Response, Route, Server};
 use storage::Storage;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use app::App;
+use connections::{Counted, Guarded, Requests};
 use document::Routes;
 use doors::{Probe, Speech};
 
@@ -59,6 +62,11 @@ pub struct ApiConfig {
     pub url_secret: Vec<u8>,
     /// Largest file, in bytes, in one upload or in parts.
     pub max_upload_bytes: u64,
+    /// Connections at once; those beyond wait.
+    pub max_connections: usize,
+    /// How long a client may be silent where it is its turn: with the rest of a request, with the next one, or in taking
+    /// an answer.
+    pub patience: Duration,
 }
 
 /// Everything that a request may need, built once by the program that starts the server.
@@ -76,17 +84,22 @@ pub struct Services {
 
 /// How long requests under way may take once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(30);
-/// How long a connection may stay open without a byte in either direction.
-const IDLE: Duration = Duration::from_secs(120);
 
 /// Answers HTTP on `listener` until `services.shutdown`; then takes no new connections, ends event streams, and gives
 /// requests under way 30 seconds.
 pub async fn serve(listener: TcpListener, services: Services) -> io::Result<()> {
-    let shutdown = services.shutdown.clone();
-    let routes = routes(services);
-    Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)
+    let ApiConfig { max_connections, patience, .. } = services.config;
+    let (shutdown, requests) = (services.shutdown.clone(), Requests::default());
+    let acceptor = Guarded {
+        listener: TcpAcceptor::from_tokio(listener)?,
+        permits: Arc::new(Semaphore::new(max_connections)),
+        requests: requests.clone(),
+        patience,
+    };
+    // Boxed, for the types of all layers together are too deep for the compiler.
+    let routes = Counted { inner: routes(services).boxed(), requests };
+    Server::new_with_acceptor(acceptor)
         .name("api")
-        .idle_timeout(IDLE)
         .run_with_graceful_shutdown(routes, shutdown.cancelled_owned(), Some(GRACE))
         .await
 }
@@ -104,6 +117,7 @@ pub fn routes(services: Services) -> impl Endpoint<Output = Response> {
         .nest("/", api)
         .with(NormalizePath::new(TrailingSlash::Trim))
         .map_to_response()
+        .around(edge::hurry)
         .around(edge::head)
         .around(edge::answer)
         .around(cors::cors)

@@ -46,6 +46,8 @@ pub(crate) struct Config {
     pub retention_days: u32,
     pub quota_bytes: u64,
     pub max_upload_bytes: u64,
+    /// Connections at once. A process may usually have 1,024 files open: half of them for what the requests open.
+    pub max_connections: usize,
     /// Jobs that run at once, by kind; one where a kind is not named.
     pub slots: BTreeMap<JobKind, usize>,
     /// Threads of one transcription; 0 takes half the cores of the machine: whisper.cpp's threads spin while they wait, and
@@ -76,6 +78,7 @@ impl Default for Config {
             retention_days: 0,
             quota_bytes: 100 << 30,
             max_upload_bytes: 50 << 30,
+            max_connections: 512,
             slots: JobKind::ALL.into_iter().map(|kind| (kind, 1)).collect(),
             threads: 0,
             job_time_limit_seconds: 6 * 3600,
@@ -149,6 +152,9 @@ impl Config {
             if !allowed.contains(&value.as_str()) {
                 bail!("{key} must be {} or {}, not {value:?}", allowed[0], allowed[1]);
             }
+        }
+        if self.max_connections == 0 {
+            bail!("max_connections must be at least 1");
         }
         if let Some((kind, _)) = self.slots.iter().find(|(_, slots)| **slots == 0) {
             let kind = kind.as_str();

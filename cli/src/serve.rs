@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 use worker::WorkerConfig;
 use worker::engines::{EngineConfig, Engines};
 
+/// How long a client may be silent where it is its turn.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Serves until SIGTERM or SIGINT, then drains.
 pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     logging::start(&config)?;
@@ -176,6 +179,8 @@ fn api_services(
             token_secret: secret(config, "token", &config.token_secret)?,
             url_secret: secret(config, "url", &config.url_secret)?,
             max_upload_bytes: config.max_upload_bytes,
+            max_connections: config.max_connections,
+            patience: CLIENT_PATIENCE,
         },
         shutdown,
     })

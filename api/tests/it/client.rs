@@ -2,6 +2,7 @@
 //! a status that an operation does not announce fails the test.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use api::{ApiConfig, Services};
 use poem::endpoint::BoxEndpoint;
@@ -113,6 +114,8 @@ pub(crate) async fn services(default_quota_bytes: u64) -> (Services, TempDir) {
             token_secret: b"a token secret of thirty-two byte".to_vec(),
             url_secret: b"a url secret of thirty-two bytes".to_vec(),
             max_upload_bytes: MAX_UPLOAD,
+            max_connections: 100,
+            patience: Duration::from_secs(60),
         },
         shutdown: CancellationToken::new(),
     };

@@ -32,13 +32,18 @@ impl Server {
 
     /// Sends the bytes of a request that asks for the connection to be closed; the head and the body of the answer.
     async fn exchange(&self, request: impl AsRef<[u8]>) -> (String, String) {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(request.as_ref()).await.unwrap();
-        let mut answer = vec![];
-        stream.read_to_end(&mut answer).await.unwrap();
-        let answer = String::from_utf8(answer).unwrap();
+        let answer = self.answer(request).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.to_ascii_lowercase(), body.to_owned())
+    }
+
+    /// Sends these bytes; what comes back until the server closes the connection.
+    async fn answer(&self, bytes: impl AsRef<[u8]>) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(bytes.as_ref()).await.unwrap();
+        let mut answer = vec![];
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8(answer).unwrap()
     }
 
     async fn post(&self, path: &str, token: &str, body: &Value) -> Value {
@@ -157,4 +162,53 @@ async fn stopping_ends_event_streams_and_then_the_server() {
     let mut rest = vec![];
     tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await.expect("the stream ends").unwrap();
     tokio::time::timeout(SOON, server.running).await.expect("the server ends").unwrap().unwrap();
+}
+
+const PATIENCE: Duration = Duration::from_millis(300);
+
+#[tokio::test]
+async fn who_sends_nothing_more_is_not_waited_for() {
+    let server = Server::start(|services| services.config.patience = PATIENCE).await;
+    let answer = async |sent: &str| tokio::time::timeout(SOON, server.answer(sent)).await.expect("an end");
+    assert_eq!(answer("").await, "");
+    assert_eq!(answer("GET /health HTTP/1.1\r\nHost: x\r\n").await, "");
+    let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
+    let refused = answer(&format!("{head}Content-Length: 100\r\n\r\n{{")).await;
+    assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
+    let kept = answer("GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(kept.starts_with("HTTP/1.1 200"), "{kept}");
+}
+
+#[tokio::test]
+async fn who_sends_slowly_is_waited_for() {
+    let server = Server::start(|services| services.config.patience = PATIENCE).await;
+    let body = json!({"fullName": "Ann", "email": "ann@example.com", "password": "password123"}).to_string();
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = format!(
+        "POST /api/v1/auth/register HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut tick = tokio::time::interval(PATIENCE / 6);
+    for part in body.as_bytes().chunks(body.len().div_ceil(12)) {
+        tick.tick().await;
+        stream.write_all(part).await.unwrap();
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_wait_for_their_turn() {
+    let server = Server::start(|services| {
+        services.config.max_connections = 1;
+        services.config.patience = PATIENCE;
+    })
+    .await;
+    let _silent = TcpStream::connect(server.address).await.unwrap();
+    let health = "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let answered = tokio::time::timeout(SOON, server.exchange(health)).await.expect("a turn");
+    assert!(answered.0.starts_with("http/1.1 200"));
 }
