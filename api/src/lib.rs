@@ -60,6 +60,8 @@ pub struct ApiConfig {
     pub token_secret: Vec<u8>,
     /// Signs URLs; at least 32 random bytes.
     pub url_secret: Vec<u8>,
+    /// Opens the metrics, sent as Bearer; without one they are for this machine alone.
+    pub metrics_token: Option<String>,
     /// Largest file, in bytes, in one upload or in parts.
     pub max_upload_bytes: u64,
     /// Connections at once; those beyond wait.

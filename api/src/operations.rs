@@ -4,12 +4,15 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use chrono::Utc;
+use poem::Request;
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use sha2::{Digest, Sha256};
 
 use crate::app::App;
+use crate::caller;
 use crate::dto::time::Timestamp;
-use crate::error::Result;
+use crate::error::{ApiError, Result};
 use crate::tags::Tag;
 
 pub(crate) struct OperationsApi {
@@ -73,8 +76,11 @@ impl OperationsApi {
     }
 
     /// Metrics as Prometheus text
+    ///
+    /// For callers on the same machine; where a token is configured, for whoever sends it as Bearer.
     #[oai(path = "/metrics", method = "get", operation_id = "get_metrics")]
-    async fn metrics(&self) -> Result<PlainText<String>> {
+    async fn metrics(&self, request: &Request) -> Result<PlainText<String>> {
+        may_watch(request, self.app.services.config.metrics_token.as_deref())?;
         let mut text = (self.app.services.metrics)();
         let counts = self.app.services.storage.jobs.counts().await?;
         text += "# HELP voxmill_jobs Jobs by kind and state\n# TYPE voxmill_jobs gauge\n";
@@ -90,6 +96,28 @@ impl OperationsApi {
             let _ = writeln!(text, "voxmill_jobs_oldest_seconds{{kind=\"{kind}\",state=\"{state}\"}} {age}");
         }
         Ok(PlainText(text))
+    }
+}
+
+fn may_watch(request: &Request, token: Option<&str>) -> Result<()> {
+    let Some(token) = token else {
+        let peer = request.remote_addr().as_socket_addr();
+        let local = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+        // A proxy on this machine speaks for others.
+        let forwarded =
+            ["x-forwarded-for", "forwarded"].iter().any(|name| request.headers().contains_key(*name));
+        return match local && !forwarded {
+            true => Ok(()),
+            false => {
+                Err(ApiError::forbidden("The metrics are for this machine; others need the metrics_token"))
+            }
+        };
+    };
+    let sent = caller::bearer(request).ok_or_else(ApiError::unauthenticated)?;
+    // Digests differ from their first byte on, so the time that comparing takes tells nothing of the token.
+    match Sha256::digest(sent) == Sha256::digest(token) {
+        true => Ok(()),
+        false => Err(ApiError::invalid_token()),
     }
 }
 

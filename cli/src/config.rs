@@ -39,6 +39,8 @@ pub(crate) struct Config {
     pub token_secret: String,
     /// Signs URLs. Made at first start where not set.
     pub url_secret: String,
+    /// Opens the metrics to other machines.
+    pub metrics_token: String,
     pub models_dir: PathBuf,
     /// `on` refuses a job whose model is absent, `off` runs the best installed one.
     pub models_strict: String,
@@ -73,6 +75,7 @@ impl Default for Config {
             database_url: String::new(),
             token_secret: String::new(),
             url_secret: String::new(),
+            metrics_token: String::new(),
             models_dir: PathBuf::new(),
             models_strict: "off".to_owned(),
             retention_days: 0,
@@ -91,7 +94,7 @@ impl Default for Config {
 }
 
 /// Keys that may come from a file of their own, named by the key and `_FILE`.
-const SECRETS: [&str; 2] = ["token_secret", "url_secret"];
+const SECRETS: [&str; 3] = ["token_secret", "url_secret", "metrics_token"];
 /// Variables of the command line client, which the server does not read.
 pub(crate) const CLIENT_VARIABLES: [&str; 2] = ["VOXMILL_SERVER", "VOXMILL_API_KEY"];
 const PREFIX: &str = "VOXMILL_";

@@ -178,6 +178,7 @@ fn api_services(
             cors_origins: config.cors_origins.clone(),
             token_secret: secret(config, "token", &config.token_secret)?,
             url_secret: secret(config, "url", &config.url_secret)?,
+            metrics_token: Some(config.metrics_token.clone()).filter(|token| !token.is_empty()),
             max_upload_bytes: config.max_upload_bytes,
             max_connections: config.max_connections,
             patience: CLIENT_PATIENCE,

@@ -113,6 +113,7 @@ pub(crate) async fn services(default_quota_bytes: u64) -> (Services, TempDir) {
             cors_origins: vec!["https://app.example".to_owned()],
             token_secret: b"a token secret of thirty-two byte".to_vec(),
             url_secret: b"a url secret of thirty-two bytes".to_vec(),
+            metrics_token: None,
             max_upload_bytes: MAX_UPLOAD,
             max_connections: 100,
             patience: Duration::from_secs(60),

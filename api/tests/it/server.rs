@@ -132,6 +132,28 @@ async fn urls_follow_the_host_where_none_is_configured() {
 }
 
 #[tokio::test]
+async fn metrics_are_for_this_machine_or_for_a_token() {
+    let get = |more: &str| format!("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{more}\r\n");
+    let server = Server::start(|_| {}).await;
+    let (head, body) = server.exchange(get("")).await;
+    assert!(head.starts_with("http/1.1 200") && head.contains("content-type: text/plain"), "{head}");
+    assert!(body.starts_with("voxmill_up 1\n"), "{body}");
+    let (head, _) = server.exchange(get("X-Forwarded-For: 203.0.113.9\r\n")).await;
+    assert!(head.starts_with("http/1.1 403"), "{head}");
+
+    let token = Some("a token of the one who watches".to_owned());
+    let server = Server::start(|services| services.config.metrics_token = token).await;
+    for (sent, status) in [
+        ("", "401"),
+        ("Authorization: Bearer another\r\n", "401"),
+        ("X-Forwarded-For: 203.0.113.9\r\nAuthorization: Bearer a token of the one who watches\r\n", "200"),
+    ] {
+        let (head, _) = server.exchange(get(sent)).await;
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+    }
+}
+
+#[tokio::test]
 async fn a_panic_is_an_answer_and_the_server_goes_on() {
     let server = Server::start(|services| services.metrics = std::sync::Arc::new(|| panic!("secret"))).await;
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
