@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::body::{self, Body};
-use crate::caller::{self, Caller};
+use crate::caller::{self, Caller, Credential};
 use crate::dto::auth::{
     Account, ApiKeyObject, CreatedApiKey, Credentials, NewApiKey, RefreshRequest, Registered, Registration,
     TokenPair,
@@ -106,9 +106,9 @@ impl AuthApi {
     /// End the login of the token sent
     #[oai(path = "/logout", method = "delete", operation_id = "logout_user")]
     async fn logout(&self, caller: Caller) -> Result<DoneResponse> {
-        let login = caller
-            .login
-            .ok_or_else(|| ApiError::forbidden("An API key has no login to end; delete the key"))?;
+        let Credential::Login(login) = caller.credential else {
+            return Err(ApiError::forbidden("An API key has no login to end; delete the key"));
+        };
         self.app.services.storage.logins.revoke(login).await?;
         Ok(DoneResponse::Done)
     }
@@ -118,7 +118,7 @@ impl AuthApi {
     /// With a login only: a key that got into the wrong hands must not make others that outlive it.
     #[oai(path = "/api-keys", method = "post", operation_id = "create_api_key")]
     async fn create_key(&self, caller: Caller, body: Body<NewApiKey>) -> Result<CreateKeyResponse> {
-        if caller.login.is_none() {
+        if matches!(caller.credential, Credential::ApiKey(_)) {
             return Err(ApiError::forbidden("An API key cannot make another; log in"));
         }
         let NewApiKey { name, expires_at } = body.value;

@@ -19,10 +19,27 @@ const SIGNED_URL: &str = "SignedUrl";
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) user: UserId,
-    /// None for an API key.
-    pub(crate) login: Option<LoginId>,
+    pub(crate) credential: Credential,
     /// URLs as this caller sees the server.
     pub(crate) links: Links,
+}
+
+/// What a caller is known by.
+#[derive(Clone)]
+pub(crate) enum Credential {
+    Login(LoginId),
+    ApiKey(String),
+}
+
+impl Credential {
+    /// False once it was revoked, or its user disabled.
+    pub(crate) async fn is_live(&self, app: &App) -> Result<bool> {
+        let storage = &app.services.storage;
+        match self {
+            Self::Login(login) => Ok(storage.logins.is_live(*login).await?),
+            Self::ApiKey(key) => Ok(storage.api_keys.owner_of(key).await?.is_some()),
+        }
+    }
 }
 
 impl<'a> ApiExtractor<'a> for Caller {
@@ -115,26 +132,26 @@ pub(crate) fn bearer(request: &Request) -> Option<&str> {
 async fn authenticate(request: &Request) -> Result<Caller> {
     let app = App::of(request)?;
     let token = bearer(request).ok_or_else(ApiError::unauthenticated)?;
-    let (user, login) = identify(app, token).await?.ok_or_else(ApiError::invalid_token)?;
-    Ok(Caller { user, login, links: app.links(request) })
+    let (user, credential) = identify(app, token).await?.ok_or_else(ApiError::invalid_token)?;
+    Ok(Caller { user, credential, links: app.links(request) })
 }
 
 /// Whose token it is, and of which login; none when it is none of ours, has run out or was revoked.
-async fn identify(app: &App, token: &str) -> Result<Option<(UserId, Option<LoginId>)>> {
+async fn identify(app: &App, token: &str) -> Result<Option<(UserId, Credential)>> {
     let storage = &app.services.storage;
     if token.starts_with(API_KEY_PREFIX) {
         let owner = storage.api_keys.owner_of(token).await?;
-        return Ok(owner.map(|user| (user, None)));
+        return Ok(owner.map(|user| (user, Credential::ApiKey(token.to_owned()))));
     }
     match app.tokens.verify(token) {
         Some(subject) if storage.logins.is_live(subject.login).await? => {
-            Ok(Some((subject.user, Some(subject.login))))
+            Ok(Some((subject.user, Credential::Login(subject.login))))
         }
         Some(_) | None => Ok(None),
     }
 }
 
-fn scheme(ty: &'static str) -> MetaSecurityScheme {
+pub(crate) fn scheme(ty: &'static str) -> MetaSecurityScheme {
     MetaSecurityScheme {
         ty,
         description: None,

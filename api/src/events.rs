@@ -9,9 +9,11 @@ use futures_util::{Stream, StreamExt};
 use poem::web::sse::Event;
 use poem_openapi::payload::EventStream;
 use poem_openapi::types::ToJSON;
-use storage::ids::{JobId, UserId};
+use storage::ids::JobId;
+use tokio::time::Instant;
 
-use crate::app::{App, Links};
+use crate::app::App;
+use crate::caller::Caller;
 use crate::dto::jobs::{JobObject, JobView};
 use crate::error::Result;
 use crate::jobs;
@@ -22,23 +24,26 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// One job and who follows it.
 pub(crate) struct Watched {
     pub(crate) app: Arc<App>,
-    pub(crate) links: Links,
-    pub(crate) owner: UserId,
+    pub(crate) caller: Caller,
     pub(crate) job: JobId,
 }
 
-/// The changes after the version `seen`, until the job ends or the server stops.
+/// The changes after the version `seen`, until the job ends, the server stops, or the caller may no longer see them. None
+/// where the job has ended and `seen` is its end.
 pub(crate) async fn follow(
     watched: Watched,
     seen: Option<i64>,
-) -> Result<EventStream<BoxStream<'static, JobObject>>> {
+) -> Result<Option<EventStream<BoxStream<'static, JobObject>>>> {
     // Subscribed before the row is read, so that no change falls in between.
     let changes = watched.app.services.storage.events.subscribe(watched.job);
     let first = watched.read().await?;
+    if first.job.state.is_terminal() && seen.is_some_and(|seen| seen >= first.job.version) {
+        return Ok(None);
+    }
     let events = EventStream::new(stream(watched, changes, Start { first, seen }).boxed());
-    Ok(events.keep_alive(HEARTBEAT).to_event(|job: JobObject| {
+    Ok(Some(events.keep_alive(HEARTBEAT).to_event(|job: JobObject| {
         Event::message(job.to_json_string()).event_type("status").id(job.version.to_string())
-    }))
+    })))
 }
 
 struct Start {
@@ -54,12 +59,13 @@ fn stream(
     async_stream::stream! {
         let Start { first: mut view, mut seen } = start;
         let shutdown = watched.app.services.shutdown.clone();
+        let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
         loop {
             let ended = view.job.state.is_terminal();
             let version = view.job.version;
             if seen.is_none_or(|seen| version > seen) {
                 seen = Some(version);
-                yield view.show(&watched.links);
+                yield view.show(&watched.caller.links);
             }
             if ended {
                 return;
@@ -67,11 +73,12 @@ fn stream(
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 change = changes.next() => if change.is_none() { return },
+                _ = heartbeat.tick() => {}
             }
-            // Whoever lost the stream to a failure or a deleted job comes back and is told.
-            view = match watched.read().await {
-                Ok(view) => view,
-                Err(_) => return,
+            // Whoever lost the stream to a failure, a deleted job or a login that was revoked comes back and is told.
+            view = match (watched.caller.credential.is_live(&watched.app).await, watched.read().await) {
+                (Ok(true), Ok(view)) => view,
+                (Ok(_) | Err(_), _) => return,
             };
         }
     }
@@ -79,6 +86,6 @@ fn stream(
 
 impl Watched {
     async fn read(&self) -> Result<JobView> {
-        jobs::find(&self.app, self.owner, self.job).await
+        jobs::find(&self.app, self.caller.user, self.job).await
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use chrono::Utc;
 use futures_util::stream::BoxStream;
 use pipeline::state::JobState;
-use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::{EventStream, Json};
+use poem_openapi::{ApiResponse, OpenApi};
 use storage::ids::{JobId, ProjectId, UserId};
 use storage::jobs::{Job, JobFilter};
 use uuid::Uuid;
@@ -22,6 +22,16 @@ use crate::tags::Tag;
 
 pub(crate) struct JobsApi {
     pub(crate) app: Arc<App>,
+}
+
+#[derive(ApiResponse)]
+enum Followed {
+    /// The changes as they come
+    #[oai(status = 200)]
+    Changes(EventStream<BoxStream<'static, JobObject>>),
+    /// The job has ended, and the client has seen it
+    #[oai(status = 204)]
+    Ended,
 }
 
 #[OpenApi(prefix_path = "/api/v1/process", tag = "Tag::Processing")]
@@ -79,7 +89,8 @@ impl JobsApi {
 
     /// Follow a job
     ///
-    /// An event at every change, with the job as its data; the last is that of its end.
+    /// An event at every change, with the job as its data; the last is that of its end. A client that has seen it gets 204,
+    /// upon which a browser comes back no more.
     #[oai(path = "/jobs/:job_id/events", method = "get", operation_id = "follow_job")]
     async fn events(
         &self,
@@ -88,15 +99,13 @@ impl JobsApi {
         /// The last event that the client has seen.
         #[oai(name = "Last-Event-ID")]
         last: Header<Option<String>>,
-    ) -> Result<EventStream<BoxStream<'static, JobObject>>> {
-        let watched = Watched {
-            app: self.app.clone(),
-            owner: caller.user,
-            links: caller.links,
-            job: JobId::from(job_id.0),
-        };
+    ) -> Result<Followed> {
+        let watched = Watched { app: self.app.clone(), caller, job: JobId::from(job_id.0) };
         let seen = last.0.and_then(|id| id.trim().parse().ok());
-        events::follow(watched, seen).await
+        Ok(match events::follow(watched, seen).await? {
+            Some(changes) => Followed::Changes(changes),
+            None => Followed::Ended,
+        })
     }
 }
 

@@ -329,13 +329,17 @@ async fn next_event(
 
 impl Fixture {
     async fn follow(&self, job: &str, last: Option<i64>) -> Body {
+        let answer = self.follow_after(job, last).await.expect(200);
+        assert_eq!(answer.header("content-type"), "text/event-stream");
+        answer.into_body()
+    }
+
+    async fn follow_after(&self, job: &str, last: Option<i64>) -> Answer {
         let mut request = request(Method::GET, &format!("/api/v1/process/jobs/{job}/events"), &self.token);
         if let Some(last) = last {
             request = request.header("last-event-id", last.to_string());
         }
-        let answer = self.app.send(request.finish()).await.expect(200);
-        assert_eq!(answer.header("content-type"), "text/event-stream");
-        answer.into_body()
+        self.app.send(request.finish()).await
     }
 }
 
@@ -358,11 +362,25 @@ async fn events_tell_every_change_until_the_end() {
     }
     assert!(next_event(&mut events).await.is_none(), "nothing follows the end");
 
-    let mut seen = f.follow(&job, Some(last.0)).await.into_bytes_stream();
-    assert!(next_event(&mut seen).await.is_none(), "what was seen is not sent again");
+    let seen = f.follow_after(&job, Some(last.0)).await.expect(204);
+    assert!(seen.bytes().await.is_empty(), "what was seen is not sent again");
     let mut missed = f.follow(&job, Some(first)).await.into_bytes_stream();
     assert_eq!(next_event(&mut missed).await.unwrap().1["status"], "completed");
     assert!(next_event(&mut missed).await.is_none());
+}
+
+#[tokio::test]
+async fn events_end_with_the_login_that_follows_them() {
+    let f = Fixture::new().await;
+    let login = json!({"email": "ann@example.com", "password": "password123"});
+    let other = f.app.post("/api/v1/auth/login", "", &login).await.expect(200).json().await;
+    let other = other["access_token"].as_str().unwrap();
+    let job = f.job().await;
+    let mut events = f.follow(&job, None).await.into_bytes_stream();
+    next_event(&mut events).await.unwrap();
+    f.app.delete("/api/v1/auth/logout", &f.token).await.expect(204);
+    f.app.post_bytes(&format!("/api/v1/process/jobs/{job}/cancel"), other, "").await.expect(200);
+    assert!(next_event(&mut events).await.is_none());
 }
 
 #[tokio::test]
