@@ -23,7 +23,7 @@ use crate::dto::auth::{
     Account, ApiKeyObject, CreatedApiKey, Credentials, NewApiKey, RefreshRequest, Registered, Registration,
     TokenPair,
 };
-use crate::dto::{Listed, page};
+use crate::dto::{Done, Listed, page};
 use crate::error::{ApiError, Result};
 use crate::tags::Tag;
 use crate::tokens::{ACCESS_SECONDS, Subject};
@@ -47,13 +47,6 @@ enum CreateKeyResponse {
     /// The key, shown this once
     #[oai(status = 201)]
     Created(Json<CreatedApiKey>),
-}
-
-#[derive(ApiResponse)]
-enum DoneResponse {
-    /// Done
-    #[oai(status = 204)]
-    Done,
 }
 
 #[OpenApi(prefix_path = "/api/v1/auth", tag = "Tag::Auth")]
@@ -105,12 +98,12 @@ impl AuthApi {
 
     /// End the login of the token sent
     #[oai(path = "/logout", method = "delete", operation_id = "logout_user")]
-    async fn logout(&self, caller: Caller) -> Result<DoneResponse> {
+    async fn logout(&self, caller: Caller) -> Result<Done> {
         let Credential::Login(login) = caller.credential else {
             return Err(ApiError::forbidden("An API key has no login to end; delete the key"));
         };
         self.app.services.storage.logins.revoke(login).await?;
-        Ok(DoneResponse::Done)
+        Ok(Done::NoContent)
     }
 
     /// Make an API key
@@ -153,9 +146,9 @@ impl AuthApi {
 
     /// Delete an API key
     #[oai(path = "/api-keys/:key_id", method = "delete", operation_id = "delete_api_key")]
-    async fn delete_key(&self, caller: Caller, key_id: Path<Uuid>) -> Result<DoneResponse> {
+    async fn delete_key(&self, caller: Caller, key_id: Path<Uuid>) -> Result<Done> {
         self.app.services.storage.api_keys.delete(caller.user, ApiKeyId::from(key_id.0)).await?;
-        Ok(DoneResponse::Done)
+        Ok(Done::NoContent)
     }
 }
 
@@ -185,14 +178,9 @@ impl<'a> ApiExtractor<'a> for SentRefreshToken {
         registry.create_security_scheme(
             "RefreshToken",
             MetaSecurityScheme {
-                ty: "http",
                 description: Some("A refresh token"),
                 scheme: Some("bearer"),
-                name: None,
-                key_in: None,
-                bearer_format: None,
-                flows: None,
-                openid_connect_url: None,
+                ..caller::scheme("http")
             },
         );
     }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::caller::{Access, Caller};
 use crate::dto::files::{FileKind, FileObject};
-use crate::dto::{Listed, page};
+use crate::dto::{Done, Listed, page};
 use crate::error::{ApiError, Result};
 use crate::intake::{self, Arrival, LONGEST_NAME, Room};
 use crate::range::{self, Asked, Part};
@@ -38,13 +38,6 @@ pub(crate) enum CreatedFile {
     /// The file is stored
     #[oai(status = 201)]
     Created(Json<FileObject>),
-}
-
-#[derive(ApiResponse)]
-enum DeletedFile {
-    /// The file is gone
-    #[oai(status = 204)]
-    Deleted,
 }
 
 #[OpenApi(prefix_path = "/api/v1/files", tag = "Tag::Files")]
@@ -94,9 +87,9 @@ impl FilesApi {
 
     /// Delete a file
     #[oai(path = "/:file_id", method = "delete", operation_id = "delete_file")]
-    async fn delete(&self, caller: Caller, file_id: Path<Uuid>) -> Result<DeletedFile> {
+    async fn delete(&self, caller: Caller, file_id: Path<Uuid>) -> Result<Done> {
         self.app.services.storage.files.delete(caller.user, FileId::from(file_id.0)).await?;
-        Ok(DeletedFile::Deleted)
+        Ok(Done::NoContent)
     }
 
     /// Get the bytes of a file

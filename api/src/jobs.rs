@@ -89,8 +89,7 @@ impl JobsApi {
 
     /// Follow a job
     ///
-    /// An event at every change, with the job as its data; the last is that of its end. A client that has seen it gets 204,
-    /// upon which a browser comes back no more.
+    /// An event at every change, with the job as its data; the last is that of its end, after which the answer is 204.
     #[oai(path = "/jobs/:job_id/events", method = "get", operation_id = "follow_job")]
     async fn events(
         &self,

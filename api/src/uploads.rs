@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::body::{Body, RawBody, content_length};
 use crate::caller::{Access, Caller};
+use crate::dto::Done;
 use crate::dto::files::{FileObject, NewUpload, ReceivedPart, UploadObject};
 use crate::error::{ApiError, Result};
 use crate::files::CreatedFile;
@@ -33,13 +34,6 @@ enum BegunUpload {
     /// The parts may come
     #[oai(status = 201)]
     Created(Json<UploadObject>),
-}
-
-#[derive(ApiResponse)]
-enum DroppedUpload {
-    /// The upload and its parts are gone
-    #[oai(status = 204)]
-    Dropped,
 }
 
 #[OpenApi(prefix_path = "/api/v1/files/uploads", tag = "Tag::Files")]
@@ -116,9 +110,9 @@ impl UploadsApi {
 
     /// Drop an upload
     #[oai(path = "/:upload_id", method = "delete", operation_id = "drop_upload")]
-    async fn remove(&self, caller: Caller, upload_id: Path<Uuid>) -> Result<DroppedUpload> {
+    async fn remove(&self, caller: Caller, upload_id: Path<Uuid>) -> Result<Done> {
         self.app.services.storage.uploads.remove(caller.user, UploadId::from(upload_id.0)).await?;
-        Ok(DroppedUpload::Dropped)
+        Ok(Done::NoContent)
     }
 }
 

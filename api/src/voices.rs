@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::body::Body;
 use crate::caller::Caller;
 use crate::doors::{Preview, PreviewVoice};
+use crate::dto::Done;
 use crate::dto::voices::{Gender, NewVoiceProfile, VoiceObject, VoiceProfiles, builtin_gender};
 use crate::error::{ApiError, Result};
 use crate::tags::Tag;
@@ -39,13 +40,6 @@ enum CreatedVoice {
     /// The voice can be used
     #[oai(status = 201)]
     Created(Json<VoiceObject>),
-}
-
-#[derive(ApiResponse)]
-enum DeletedVoice {
-    /// The voice is gone
-    #[oai(status = 204)]
-    Deleted,
 }
 
 #[OpenApi(prefix_path = "/api/v1/voices", tag = "Tag::Voices")]
@@ -116,12 +110,12 @@ impl VoicesApi {
 
     /// Delete a voice
     #[oai(path = "/profiles/:profile_id", method = "delete", operation_id = "delete_voice_profile")]
-    async fn delete(&self, caller: Caller, profile_id: Path<Uuid>) -> Result<DeletedVoice> {
+    async fn delete(&self, caller: Caller, profile_id: Path<Uuid>) -> Result<Done> {
         if self.app.builtin_voice(profile_id.0).is_some() {
             return Err(ApiError::forbidden("A built-in voice cannot be deleted"));
         }
         self.app.services.storage.voices.delete(caller.user, VoiceId::from(profile_id.0)).await?;
-        Ok(DeletedVoice::Deleted)
+        Ok(Done::NoContent)
     }
 
     /// Hear a voice

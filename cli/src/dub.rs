@@ -102,9 +102,9 @@ impl Words {
     }
 }
 
-/// Runs the clone-voice job `body` with the sound of `video_id` as its reference.
-pub(crate) async fn speak(client: &Client, video_id: &str, mut body: Value) -> anyhow::Result<Value> {
-    body["audio_file_id"] = Value::String(video_id.to_owned());
+/// Runs the clone-voice job `body` with the sound of the file `reference_id`, audio or video, as its reference.
+pub(crate) async fn speak(client: &Client, reference_id: &str, mut body: Value) -> anyhow::Result<Value> {
+    body["audio_file_id"] = Value::String(reference_id.to_owned());
     client.run_job("clone-voice", &body).await
 }
 

@@ -7,9 +7,17 @@ pub(crate) mod process;
 pub(crate) mod time;
 pub(crate) mod voices;
 
-use poem_openapi::Object;
 use poem_openapi::types::{ParseFromJSON, ToJSON};
+use poem_openapi::{ApiResponse, Object};
 use storage::page::Page;
+
+/// What was asked for is done, and there is nothing to say about it.
+#[derive(ApiResponse)]
+pub(crate) enum Done {
+    /// Done
+    #[oai(status = 204)]
+    NoContent,
+}
 
 /// One page of a list, newest first.
 #[derive(Object)]
