@@ -25,7 +25,7 @@ pub(crate) async fn run(overrides: &Overrides) -> anyhow::Result<ExitCode> {
             checks.push(Check { what: "configuration".to_owned(), remedy: None });
             checks.push(data_directory(&config));
             checks.extend(models(&config));
-            checks.push(media().await);
+            checks.push(media(&config).await);
         }
     }
     let mut well = true;
@@ -69,11 +69,11 @@ fn models(config: &Config) -> Vec<Check> {
 }
 
 /// Whether a media child starts and answers: it must refuse an empty file in its own words.
-async fn media() -> Check {
+async fn media(config: &Config) -> Check {
     let answer = async {
         let empty = tempfile::NamedTempFile::new()?;
         let cancel = tokio_util::sync::CancellationToken::new();
-        let refused = serve::media_runner()?.probe(empty.path(), &cancel).await;
+        let refused = serve::media_runner(config)?.probe(empty.path(), &cancel).await;
         match refused {
             Err(error) if error.code == pipeline::media::MediaErrorCode::MediaUnsupported => anyhow::Ok(None),
             Err(error) => anyhow::Ok(Some(error.to_string())),

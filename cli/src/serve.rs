@@ -134,9 +134,10 @@ pub(crate) fn catalogue(config: &Config) -> Catalogue {
     Catalogue::new(config.models_directory(), Sources::from_env())
 }
 
-pub(crate) fn media_runner() -> anyhow::Result<MediaRunner> {
+pub(crate) fn media_runner(config: &Config) -> anyhow::Result<MediaRunner> {
     let program = std::env::current_exe().context("this program's own path is unknown")?;
-    Ok(MediaRunner::new(program, vec![CHILD_COMMAND.into()], Limits::default()))
+    let limits = Limits::within(Duration::from_secs(config.job_time_limit_seconds));
+    Ok(MediaRunner::new(program, vec![CHILD_COMMAND.into()], limits))
 }
 
 fn worker_services(config: &Config, storage: Storage) -> anyhow::Result<worker::Services> {
@@ -144,7 +145,7 @@ fn worker_services(config: &Config, storage: Storage) -> anyhow::Result<worker::
         EngineConfig { threads: config.threads(), idle: Duration::from_secs(config.engine_idle_seconds) };
     Ok(worker::Services {
         storage,
-        media: media_runner()?,
+        media: media_runner(config)?,
         engines: Arc::new(Engines::new(catalogue(config), engine_config)),
         config: Arc::new(WorkerConfig {
             name: format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple()),
