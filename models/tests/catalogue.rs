@@ -101,13 +101,13 @@ fn the_best_able_model_transcribes() {
     };
     assert_eq!(name, "whisper-base");
 
-    pretend_installed(&catalogue, "whisper-tiny.en", "ggml-tiny.en.bin", 77_704_698);
+    pretend_installed(&catalogue, "whisper-tiny.en", "ggml-tiny.en-q8_0.bin", 43_550_778);
     assert_eq!(best(None, Some("en-GB"), false).unwrap(), "whisper-tiny.en");
     assert_eq!(best(None, None, false).unwrap(), "whisper-tiny.en");
     assert!(best(Some("whisper-tiny.en"), Some("de"), false).is_err());
     assert!(best(None, Some("en"), true).is_err());
 
-    pretend_installed(&catalogue, "whisper-base", "ggml-base.bin", 147_951_465);
+    pretend_installed(&catalogue, "whisper-base", "ggml-base-q8_0.bin", 81_768_585);
     assert_eq!(best(None, None, false).unwrap(), "whisper-base");
     assert_eq!(best(Some("tiny.en"), Some("en"), false).unwrap(), "whisper-tiny.en");
     assert_eq!(best(Some("whisper-tiny.en"), Some("fr"), true).unwrap(), "whisper-base");

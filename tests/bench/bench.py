@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import extract
+import queue_bench
 import speech
 import transcribe
 from materials import Materials
 
-BENCHMARKS = {"transcribe": transcribe.run, "extract": extract.run, "speech": speech.run}
+BENCHMARKS = {"transcribe": transcribe.run, "extract": extract.run, "speech": speech.run, "queue": queue_bench.run}
 
 
 def main():

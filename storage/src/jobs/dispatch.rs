@@ -94,12 +94,6 @@ impl Jobs {
         Ok(known(rows.into_iter().map(|row| (row.kind, row.id)).collect()))
     }
 
-    /// When the next of the jobs that wait for their time becomes due; those that are due already do not count.
-    pub async fn next_due(&self) -> Result<Option<DateTime<Utc>>> {
-        let next = upcoming(self.database.now()).into_tuple().one(self.database.reader()).await?;
-        Ok(next)
-    }
-
     /// The jobs that are not finished, counted. Takes time in proportion to them.
     pub async fn counts(&self) -> Result<Vec<JobCount>> {
         let now = self.database.now();
@@ -158,17 +152,6 @@ pub(super) fn active(owners: HashSet<Uuid>) -> Select<Entity> {
         .select_only()
         .column(Column::OwnerId)
         .column_as(Expr::val(1).count(), "count")
-}
-
-/// The moments at which jobs that wait become due, the next first.
-pub(super) fn upcoming(now: DateTime<Utc>) -> Select<Entity> {
-    Entity::find()
-        .filter(Column::State.eq(JobState::Waiting.as_str()))
-        .filter(Column::RunAfter.gt(now))
-        .order_by_asc(Column::RunAfter)
-        .limit(1)
-        .select_only()
-        .column(Column::RunAfter)
 }
 
 /// The jobs that are not finished, by state and kind.

@@ -36,10 +36,6 @@ async fn hot_queries_seek_and_never_sort() {
         &plan(&|| submit::turns_of(line, ada).build(sqlite)).await,
         "COVERING INDEX jobs_of_owner_by_state (owner_id=? AND state=? AND kind=? AND priority=?)",
     );
-    check(
-        &plan(&|| dispatch::upcoming(now).build(sqlite)).await,
-        "COVERING INDEX jobs_by_run_after (state=? AND run_after>?)",
-    );
     check(&plan(&|| dispatch::unfinished().build(sqlite)).await, "COVERING INDEX jobs_due (state=?)");
     let later = Page {
         limit: 10,

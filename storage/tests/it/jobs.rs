@@ -104,8 +104,8 @@ async fn a_voice_longer_than_the_picture_needs_leave() {
         }
         world.storage.jobs.submit(new).await
     };
-    voice(2.05, None).await.unwrap();
-    assert!(matches!(voice(2.06, None).await, Err(Error::Conflict(Conflict::VoiceTooLong))));
+    voice(2.1, None).await.unwrap();
+    assert!(matches!(voice(2.11, None).await, Err(Error::Conflict(Conflict::VoiceTooLong))));
     voice(9.0, Some(Extend::Freeze)).await.unwrap();
 }
 

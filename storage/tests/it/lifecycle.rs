@@ -214,11 +214,9 @@ async fn an_error_is_retried_with_backoff_until_the_attempts_are_used_up() {
         let waiting = jobs.find(ada, job.id).await.unwrap();
         assert_eq!((waiting.state, waiting.error.clone()), (JobState::Waiting, None));
         assert_eq!(world.dispatch(10).await, [], "it waits for its time");
-        assert_eq!(jobs.next_due().await.unwrap(), Some(waiting.run_after));
         let wait = (waiting.run_after - world.clock.now()).to_std().unwrap();
         assert!(wait <= pipeline::retry::backoff(attempt, 1.0));
         world.clock.advance(wait + Duration::from_millis(1));
-        assert_eq!(jobs.next_due().await.unwrap(), None);
     }
     let claim = world.claim(job.id).await;
     assert!(jobs.fail(&claim.lease, &failure, 1.0).await.unwrap());

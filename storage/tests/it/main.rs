@@ -8,7 +8,6 @@ mod jobs;
 mod lifecycle;
 mod play;
 mod queue;
-mod scale;
 mod schema;
 mod sweep;
 mod uploads;

@@ -1,0 +1,154 @@
+//! What the hot paths of the job engine take with a million jobs of one user waiting, for the benchmark: a line of JSON with
+//! mean milliseconds by path. `cargo run --example hot_paths`
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use pipeline::media_info::{AudioInfo, MediaInfo};
+use pipeline::parameters::{JobKind, Parameters, Transcribe, TranscribeTask, TranscriptFormat};
+use sea_orm::{ConnectionTrait as _, Database};
+use storage::files::{FileKind, NewFile};
+use storage::ids::UserId;
+use storage::jobs::{Job, JobFilter, NewJob, Submitted};
+use storage::page::Page;
+use storage::users::NewUser;
+use storage::{Storage, StorageConfig};
+use tokio::io::AsyncWriteExt as _;
+
+const ROWS: u32 = 1_000_000;
+const ROUNDS: u32 = 50;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let config = StorageConfig {
+        database_url: format!("sqlite://{}?mode=rwc", directory.path().join("voxmill.db").display()),
+        data_directory: directory.path().join("data"),
+        default_quota_bytes: u64::MAX,
+        retention: None,
+    };
+    migrations::up(&config.database_url).await?;
+    let storage = Storage::open(&config).await?;
+    let (ada, bob) = (User::new(&storage, "ada").await?, User::new(&storage, "bob").await?);
+    ada.submit().await?;
+    copy_the_only_job(&config.database_url).await?;
+    let mut spent = Spent::default();
+    for _ in 0..ROUNDS {
+        round(&storage, (&ada, &bob), &mut spent).await?;
+    }
+    let means: BTreeMap<_, _> = spent
+        .0
+        .iter()
+        .map(|(path, spent)| (path, spent.as_secs_f64() * 1000.0 / f64::from(ROUNDS)))
+        .collect();
+    writeln!(std::io::stdout(), "{}", serde_json::json!({ "waiting": ROWS, "milliseconds": means }))?;
+    Ok(())
+}
+
+/// A newcomer's job from its submission to its end, behind all of the other user's.
+async fn round(
+    storage: &Storage,
+    (ada, bob): (&User<'_>, &User<'_>),
+    spent: &mut Spent,
+) -> anyhow::Result<()> {
+    let jobs = &storage.jobs;
+    let job = spent.on("submit", bob.submit()).await?;
+    spent.on("queue position", jobs.queue_position(&job)).await?;
+    let picked = spent.on("dispatch", jobs.dispatch(JobKind::Transcribe, 2)).await?;
+    ensure!(picked.contains(&job.id), "a newcomer is not seen behind a million jobs of another");
+    let claim = spent.on("claim", jobs.claim(job.id, "worker")).await?.context("the job is not claimed")?;
+    spent.on("renew", jobs.renew(&claim.lease, 1.0, "stage")).await?;
+    let page = Page { limit: 20, cursor: None };
+    spent.on("list", jobs.list(ada.id, &JobFilter::default(), &page)).await?;
+    ensure!(jobs.cancelled(&claim.lease).await?, "the lease is lost");
+    Ok(())
+}
+
+#[derive(Default)]
+struct Spent(BTreeMap<&'static str, Duration>);
+
+impl Spent {
+    async fn on<T>(&mut self, path: &'static str, work: impl Future<Output = T>) -> T {
+        let started = Instant::now();
+        let outcome = work.await;
+        *self.0.entry(path).or_default() += started.elapsed();
+        outcome
+    }
+}
+
+/// Somebody with a recording.
+struct User<'a> {
+    storage: &'a Storage,
+    id: UserId,
+    recording: uuid::Uuid,
+}
+
+impl<'a> User<'a> {
+    async fn new(storage: &'a Storage, name: &str) -> anyhow::Result<Self> {
+        let new = NewUser {
+            email: format!("{name}@example.org"),
+            password_hash: String::new(),
+            display_name: name.to_owned(),
+        };
+        let id = storage.users.create(new).await?.id;
+        let mut staging = storage.objects.stage().await?;
+        staging.write_all(b"sound").await?;
+        let sound = AudioInfo { codec: "pcm_s16le".to_owned(), sample_rate: 16_000, channels: 1 };
+        let new = NewFile {
+            owner: id,
+            project_name: None,
+            filename: "recording.wav".to_owned(),
+            content_type: "audio/wav".to_owned(),
+            kind: FileKind::Audio,
+            media: Some(MediaInfo {
+                duration_seconds: 1.0,
+                container: "wav".to_owned(),
+                video: None,
+                audio: Some(sound),
+            }),
+            staged: staging.finish().await?,
+            upload: None,
+        };
+        Ok(Self { storage, id, recording: storage.files.insert(new).await?.id.as_uuid() })
+    }
+
+    async fn submit(&self) -> anyhow::Result<Job> {
+        let parameters = Parameters::Transcribe(Transcribe {
+            audio_file_id: self.recording,
+            source_language: None,
+            task: TranscribeTask::Transcribe,
+            model: None,
+            word_timestamps: false,
+            prompt: None,
+            output_formats: vec![TranscriptFormat::Json],
+        });
+        let new = NewJob {
+            owner: self.id,
+            parameters,
+            priority: 0,
+            project: None,
+            request_id: None,
+            idempotency: None,
+            builtin_voices: vec![],
+        };
+        match self.storage.jobs.submit(new).await? {
+            Submitted::New(job) | Submitted::Same(job) => Ok(job),
+        }
+    }
+}
+
+/// Each copy with the owner's next turn.
+async fn copy_the_only_job(url: &str) -> anyhow::Result<()> {
+    let database = Database::connect(url).await?;
+    let columns = "owner_id, kind, priority, state, parameters, attempt, crashes, max_attempts, run_after, \
+                   lease_epoch, progress, version, created_at";
+    let sql = format!(
+        "WITH RECURSIVE copies(turn) AS (SELECT 1 UNION ALL SELECT turn + 1 FROM copies WHERE turn < {ROWS}) \
+         INSERT INTO jobs (id, turn, {columns}) SELECT randomblob(16), copies.turn, {columns} FROM copies, jobs"
+    );
+    database.execute_unprepared(&sql).await?;
+    database.close().await?;
+    Ok(())
+}
