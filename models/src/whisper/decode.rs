@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use whisper_rs::{
     DtwMode, DtwModelPreset, DtwParameters, FullParams, SamplingStrategy, WhisperContext,
-    WhisperContextParameters, WhisperSegment, WhisperState,
+    WhisperContextParameters, WhisperSegment, WhisperState, WhisperToken,
 };
 
 use super::windows::Window;
@@ -24,7 +24,7 @@ pub(super) struct Request<'a> {
     pub(super) prompt: Option<&'a str>,
 }
 
-/// A segment as whisper.cpp tells it; times in seconds from the start of its window.
+/// A segment as Whisper tells it; times in seconds from the start of its window.
 pub(super) struct Spoken {
     pub(super) start: f64,
     pub(super) end: f64,
@@ -150,16 +150,43 @@ impl<'a> Decoder<'a> {
     fn spoken(&self) -> Vec<Spoken> {
         let spaced =
             !self.request.language.is_some_and(|code| UNSPACED.contains(&code)) || self.request.translate;
-        self.state
-            .as_iter()
-            .map(|segment| Spoken {
-                start: seconds(segment.start_timestamp()),
-                end: seconds(segment.end_timestamp()),
-                tokens: text_tokens(&segment, self.context.token_eot()),
-                spaced,
-            })
-            .collect()
+        let reading =
+            Reading { text_end: self.context.token_eot(), first_time: self.context.token_beg(), spaced };
+        self.state.as_iter().flat_map(|segment| split(&segment, &reading)).collect()
     }
+}
+
+/// How to read tokens: those below `text_end` are text, those from `first_time` on are times.
+struct Reading {
+    text_end: c_int,
+    first_time: c_int,
+    spaced: bool,
+}
+
+/// The whole of a window, cut where Whisper itself tells a time.
+fn split(segment: &WhisperSegment<'_>, reading: &Reading) -> Vec<Spoken> {
+    /// Seconds from one token of time to the next.
+    const STEP: f64 = 0.02;
+    let spaced = reading.spaced;
+    let mut parts = vec![];
+    let mut start = seconds(segment.start_timestamp());
+    let mut tokens = vec![];
+    for token in (0..segment.n_tokens()).filter_map(|index| segment.get_token(index)) {
+        let id = token.token_id();
+        if id < reading.text_end {
+            tokens.extend(text_token(&token));
+        } else if reading.first_time <= id {
+            let time = f64::from(id - reading.first_time) * STEP;
+            if !tokens.is_empty() {
+                parts.push(Spoken { start, end: time, tokens: std::mem::take(&mut tokens), spaced });
+            }
+            start = time;
+        }
+    }
+    if !tokens.is_empty() {
+        parts.push(Spoken { start, end: seconds(segment.end_timestamp()), tokens, spaced });
+    }
+    parts
 }
 
 /// Hearing no more than there is saves most of the time, but now and then it makes Whisper mishear, or repeat itself for
@@ -204,6 +231,8 @@ fn parameters<'p>(
     // Windows are apart in time, and one that went wrong must not spoil the next.
     parameters.set_no_context(true);
     parameters.set_suppress_nst(true);
+    // Else whisper.cpp listens once more, with all its work, to what follows the last time that Whisper told.
+    parameters.set_single_segment(true);
     parameters.set_token_timestamps(true);
     parameters.set_print_special(false);
     parameters.set_print_progress(false);
@@ -213,24 +242,23 @@ fn parameters<'p>(
 }
 
 /// Whisper counts 50 positions a second. It hears the padding that it expects: at least two seconds of silence behind the
-/// sound and ten seconds in all; with less it loops.
+/// sound and ten seconds in all; with less it loops. A long window is heard in full at once, for there a short hearing
+/// saves less than the second one costs where it is needed.
 fn fitted_context(duration: f64) -> c_int {
     const POSITIONS_PER_SECOND: f64 = 50.0;
     const FULL: f64 = 1500.0;
-    (((duration + 2.0).max(10.0) * POSITIONS_PER_SECOND).ceil().min(FULL)) as c_int
+    const LONG: f64 = 16.0;
+    if LONG < duration {
+        return FULL as c_int;
+    }
+    ((duration + 2.0).max(10.0) * POSITIONS_PER_SECOND).ceil() as c_int
 }
 
-fn text_tokens(segment: &WhisperSegment<'_>, first_special: c_int) -> Vec<Token> {
-    (0..segment.n_tokens())
-        .filter_map(|index| segment.get_token(index))
-        .filter(|token| token.token_id() < first_special)
-        .filter_map(|token| {
-            let data = token.token_data();
-            // By attention, whisper.cpp tells when the next token begins.
-            let end = if 0 <= data.t_dtw { data.t_dtw } else { data.t1 };
-            Some(Token { bytes: token.to_bytes().ok()?.to_vec(), probability: data.p, end: seconds(end) })
-        })
-        .collect()
+fn text_token(token: &WhisperToken<'_, '_>) -> Option<Token> {
+    let data = token.token_data();
+    // By attention, whisper.cpp tells when the next token begins.
+    let end = if 0 <= data.t_dtw { data.t_dtw } else { data.t1 };
+    Some(Token { bytes: token.to_bytes().ok()?.to_vec(), probability: data.p, end: seconds(end) })
 }
 
 /// whisper.cpp counts hundredths.
