@@ -155,7 +155,7 @@ impl AuthApi {
 impl AuthApi {
     fn pair(&self, subject: Subject, refresh: RefreshToken) -> Result<Json<TokenPair>> {
         Ok(Json(TokenPair {
-            access_token: self.app.tokens.issue(subject, Utc::now())?,
+            access_token: self.app.tokens.issue(subject, ACCESS_SECONDS, Utc::now())?,
             refresh_token: refresh.as_str().to_owned(),
             token_type: "bearer".to_owned(),
             expires_in: ACCESS_SECONDS,

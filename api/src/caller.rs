@@ -11,6 +11,7 @@ use storage::ids::{LoginId, UserId};
 use crate::app::{App, Links};
 use crate::error::{ApiError, Result};
 use crate::signed_url::Proof;
+use crate::tokens::Rejection;
 
 const BEARER: &str = "Bearer";
 const SIGNED_URL: &str = "SignedUrl";
@@ -132,22 +133,24 @@ pub(crate) fn bearer(request: &Request) -> Option<&str> {
 async fn authenticate(request: &Request) -> Result<Caller> {
     let app = App::of(request)?;
     let token = bearer(request).ok_or_else(ApiError::unauthenticated)?;
-    let (user, credential) = identify(app, token).await?.ok_or_else(ApiError::invalid_token)?;
+    let (user, credential) = by_token(app, token).await?;
     Ok(Caller { user, credential, links: app.links(request) })
 }
 
-/// Whose token it is, and of which login; none when it is none of ours, has run out or was revoked.
-async fn identify(app: &App, token: &str) -> Result<Option<(UserId, Credential)>> {
+/// Whose token it is, and of which login.
+async fn by_token(app: &App, token: &str) -> Result<(UserId, Credential)> {
     let storage = &app.services.storage;
     if token.starts_with(API_KEY_PREFIX) {
-        let owner = storage.api_keys.owner_of(token).await?;
-        return Ok(owner.map(|user| (user, Credential::ApiKey(token.to_owned()))));
+        let owner = storage.api_keys.owner_of(token).await?.ok_or_else(ApiError::invalid_token)?;
+        return Ok((owner, Credential::ApiKey(token.to_owned())));
     }
-    match app.tokens.verify(token) {
-        Some(subject) if storage.logins.is_live(subject.login).await? => {
-            Ok(Some((subject.user, Credential::Login(subject.login))))
-        }
-        Some(_) | None => Ok(None),
+    let subject = app.tokens.verify(token).map_err(|rejection| match rejection {
+        Rejection::Expired => ApiError::expired_token(),
+        Rejection::Invalid => ApiError::invalid_token(),
+    })?;
+    match storage.logins.is_live(subject.login).await? {
+        true => Ok((subject.user, Credential::Login(subject.login))),
+        false => Err(ApiError::invalid_token()),
     }
 }
 

@@ -13,7 +13,9 @@ use poem_openapi::registry::{
 };
 use poem_openapi::types::Type;
 use poem_openapi::{Object, OpenApi, OpenApiService};
+use serde_json::Value;
 
+use crate::dto::time::Timestamp;
 use crate::error::{ApiError, Dialect};
 
 const TITLE: &str = "Voxmill";
@@ -65,7 +67,29 @@ struct ErrorDetails {
     issue: String,
 }
 
-/// Body of every error elsewhere.
+/// Body of every error under `/auth`, `/agents`, `/campaigns`, `/call-logs`, `/call-recordings` and `/analytics`.
+#[derive(Object)]
+#[oai(rename = "Envelope")]
+struct EnvelopeObject {
+    /// Always false.
+    success: bool,
+    /// Always null.
+    data: Option<Value>,
+    error: EnvelopedError,
+    timestamp: Timestamp,
+}
+
+#[derive(Object)]
+struct EnvelopedError {
+    /// A stable code.
+    code: String,
+    /// What the code means.
+    message: String,
+    /// What is the matter here, where there is more to say.
+    details: Option<String>,
+}
+
+/// Body of every error elsewhere, but of those that name fields: there each field has its sentences.
 #[derive(Object)]
 #[oai(rename = "Detail")]
 struct DetailObject {
@@ -91,11 +115,8 @@ impl<T: OpenApi> OpenApi for Document<T> {
     fn meta() -> Vec<MetaApi> {
         let mut apis = T::meta();
         for path in apis.iter_mut().flat_map(|api| &mut api.paths) {
-            let schema = match Dialect::of(&path.path) {
-                Dialect::Coded => ErrorObject::schema_ref(),
-                Dialect::Detail => DetailObject::schema_ref(),
-            };
-            path.operations.iter_mut().for_each(|operation| add_refusals(operation, &schema));
+            let dialect = Dialect::of(&path.path);
+            path.operations.iter_mut().for_each(|operation| add_refusals(operation, dialect));
         }
         apis
     }
@@ -103,6 +124,7 @@ impl<T: OpenApi> OpenApi for Document<T> {
     fn register(registry: &mut Registry) {
         T::register(registry);
         ErrorObject::register(registry);
+        EnvelopeObject::register(registry);
         DetailObject::register(registry);
         for schema in registry.schemas.values_mut() {
             make_optional_nullable(schema);
@@ -147,7 +169,7 @@ fn refuse_other_methods(methods: &mut HashMap<Method, BoxEndpoint<'static>>) {
     }
 }
 
-fn add_refusals(operation: &mut MetaOperation, schema: &MetaSchemaRef) {
+fn add_refusals(operation: &mut MetaOperation, dialect: Dialect) {
     let has = |place: MetaParamIn| operation.params.iter().any(|param| param.in_type == place);
     let mut statuses = vec![500];
     if !operation.security.is_empty() {
@@ -172,10 +194,10 @@ fn add_refusals(operation: &mut MetaOperation, schema: &MetaSchemaRef) {
     {
         response.description = "Done";
     }
-    operation.responses.responses.extend(statuses.into_iter().map(|status| refusal(status, schema)));
+    operation.responses.responses.extend(statuses.into_iter().map(|status| refusal(status, dialect)));
 }
 
-fn refusal(status: u16, schema: &MetaSchemaRef) -> MetaResponse {
+fn refusal(status: u16, dialect: Dialect) -> MetaResponse {
     MetaResponse {
         description: match status {
             400 => "A parameter is missing, of the wrong type or out of range",
@@ -195,9 +217,18 @@ fn refusal(status: u16, schema: &MetaSchemaRef) -> MetaResponse {
         status_range: None,
         content: vec![MetaMediaType {
             content_type: poem_openapi::payload::Json::<ErrorObject>::CONTENT_TYPE,
-            schema: schema.clone(),
+            schema: body_of(status, dialect),
         }],
         headers: vec![],
+    }
+}
+
+fn body_of(status: u16, dialect: Dialect) -> MetaSchemaRef {
+    match dialect {
+        Dialect::Coded => ErrorObject::schema_ref(),
+        Dialect::Enveloped => EnvelopeObject::schema_ref(),
+        Dialect::Detail if status == 400 => HashMap::<String, Vec<String>>::schema_ref(),
+        Dialect::Detail => DetailObject::schema_ref(),
     }
 }
 

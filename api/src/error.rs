@@ -1,6 +1,10 @@
 //! What can go wrong, in the words of the contract, and how each part of the house says it.
 //! The status is chosen here and nowhere else; causes go to the log, never into an answer.
 
+mod dialect;
+
+pub(crate) use dialect::Dialect;
+
 use std::borrow::Cow;
 use std::error::Error as StdError;
 
@@ -12,17 +16,20 @@ use poem::{IntoResponse, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::error::{AuthorizationError, ContentTypeError, ParseParamError, ParsePathError};
 use poem_openapi::registry::{MetaResponses, Registry};
-use serde_json::json;
 use storage::error::{Conflict, Error as StorageError};
 
 pub(crate) type Result<T> = std::result::Result<T, ApiError>;
 
-/// The codes of the contract; each has one status.
+/// What a refusal is about. Each has one status, and one code in each dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
     ValidationError,
+    WrongCredentials,
+    TokenExpired,
     Unauthorized,
     Forbidden,
+    /// The path is no route of ours.
+    UnknownPath,
     NotFound,
     MethodNotAllowed,
     Conflict,
@@ -36,12 +43,13 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    pub(crate) fn as_str(self) -> &'static str {
+    /// As the paths under `/api/v1` have it.
+    fn as_str(self) -> &'static str {
         match self {
             Self::ValidationError => "validation_error",
-            Self::Unauthorized => "unauthorized",
+            Self::WrongCredentials | Self::TokenExpired | Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
-            Self::NotFound => "not_found",
+            Self::UnknownPath | Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Conflict => "conflict",
             Self::ModelUnavailable => "model_unavailable",
@@ -54,12 +62,12 @@ impl Code {
         }
     }
 
-    pub(crate) fn status(self) -> StatusCode {
+    fn status(self) -> StatusCode {
         match self {
             Self::ValidationError => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::WrongCredentials | Self::TokenExpired | Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::UnknownPath | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict | Self::ModelUnavailable => StatusCode::CONFLICT,
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -80,13 +88,18 @@ pub(crate) struct ApiError {
     message: Cow<'static, str>,
     /// The sentence that `[voice-project]` clients read.
     detail: Cow<'static, str>,
-    invalid: Option<Box<Invalid>>,
+    /// The fields at fault.
+    invalid: Vec<Invalid>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ApiError {
     pub(crate) fn invalid(field: impl Into<String>, issue: impl Into<String>) -> Self {
-        let invalid = Some(Box::new(Invalid::new(field, issue)));
+        Self::invalid_fields(vec![Invalid::new(field, issue)])
+    }
+
+    /// Each field that is at fault, once.
+    pub(crate) fn invalid_fields(invalid: Vec<Invalid>) -> Self {
         Self {
             detail: "Bad Request".into(),
             invalid,
@@ -99,14 +112,20 @@ impl ApiError {
         Self::unauthorized("Authentication credentials were not provided.")
     }
 
-    /// The token or signature that came is none of ours, has run out or was revoked.
+    /// The token or signature that came is none of ours, or was revoked.
     pub(crate) fn invalid_token() -> Self {
         Self::unauthorized("Invalid token.")
     }
 
+    /// The token that came was ours, and has run out.
+    pub(crate) fn expired_token() -> Self {
+        Self { code: Code::TokenExpired, ..Self::invalid_token() }
+    }
+
     /// One answer for an unknown address and a wrong password, so that neither can be told from the other.
     pub(crate) fn wrong_credentials() -> Self {
-        Self::new(Code::Unauthorized, "Invalid email or password").with_challenge()
+        let error = Self::new(Code::WrongCredentials, "Invalid email or password").with_challenge();
+        Self { detail: "Invalid credentials".into(), ..error }
     }
 
     pub(crate) fn forbidden(message: &'static str) -> Self {
@@ -118,9 +137,14 @@ impl ApiError {
         Self { detail: "Not found.".into(), ..Self::new(Code::NotFound, "Resource not found") }
     }
 
+    /// No route of ours has this path.
+    pub(crate) fn unknown_path() -> Self {
+        Self { code: Code::UnknownPath, ..Self::not_found() }
+    }
+
     /// What the body names does not exist, or is another's.
     pub(crate) fn missing(field: impl Into<String>) -> Self {
-        let invalid = Some(Box::new(Invalid::new(field, "names nothing that exists")));
+        let invalid = vec![Invalid::new(field, "names nothing that exists")];
         Self { invalid, ..Self::not_found() }
     }
 
@@ -144,7 +168,7 @@ impl ApiError {
 
     /// A file that is nothing to work with; `issue` is a stable code, such as `media_truncated`.
     pub(crate) fn unusable_file(issue: &str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { invalid: Some(Box::new(Invalid::new("file", issue))), ..Self::unsupported(message) }
+        Self { invalid: vec![Invalid::new("file", issue)], ..Self::unsupported(message) }
     }
 
     /// None of the bytes asked for are in a body of `size` bytes.
@@ -180,33 +204,15 @@ impl ApiError {
 
     /// The answer, in the dialect of `path`.
     pub(crate) fn render(&self, path: &str) -> Response {
-        let body = match Dialect::of(path) {
-            Dialect::Coded => self.coded(),
-            Dialect::Detail => self.detailed(),
-        };
+        let body = Dialect::of(path).body(self, path);
         let mut response = poem::web::Json(body).with_status(self.status()).into_response();
         response.headers_mut().extend(self.headers.iter().cloned());
         response
     }
 
-    fn coded(&self) -> serde_json::Value {
-        let mut body = json!({"error": self.code.as_str(), "message": self.message, "detail": self.detail});
-        if let Some(Invalid { field, issue }) = self.invalid.as_deref() {
-            body["details"] = json!({"field": field, "issue": issue});
-        }
-        body
-    }
-
-    fn detailed(&self) -> serde_json::Value {
-        match self.invalid.as_deref() {
-            Some(Invalid { field, issue }) => json!({field: [issue]}),
-            None => json!({"detail": self.detail}),
-        }
-    }
-
     fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         let message = message.into();
-        Self { code, detail: message.clone(), message, invalid: None, headers: vec![] }
+        Self { code, detail: message.clone(), message, invalid: vec![], headers: vec![] }
     }
 
     fn unauthorized(detail: &'static str) -> Self {
@@ -221,20 +227,6 @@ impl ApiError {
     fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
-    }
-}
-
-/// How the paths of each document say an error.
-pub(crate) enum Dialect {
-    /// `{"error", "message", "details"?, "detail"}`
-    Coded,
-    /// `{"detail"}`, or the fields
-    Detail,
-}
-
-impl Dialect {
-    pub(crate) fn of(path: &str) -> Self {
-        if path == "/api/v1" || path.starts_with("/api/v1/") { Self::Coded } else { Self::Detail }
     }
 }
 
@@ -296,10 +288,10 @@ impl From<poem::Error> for ApiError {
         if let Some(ours) = error.downcast_ref::<Self>() {
             return ours.clone();
         }
-        if error.is::<ParsePathError>()
-            || error.is::<poem::error::ParsePathError>()
-            || error.is::<NotFoundError>()
-        {
+        if error.is::<NotFoundError>() {
+            return Self::unknown_path();
+        }
+        if error.is::<ParsePathError>() || error.is::<poem::error::ParsePathError>() {
             return Self::not_found();
         }
         if let Some(ParseParamError { name, reason }) = error.downcast_ref() {
@@ -374,35 +366,9 @@ fn number_header(text: String) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use poem::http::StatusCode;
-    use serde_json::{Value, json};
-
     use storage::error::Error as StorageError;
 
     use super::ApiError;
-
-    async fn rendered(error: ApiError, path: &str) -> Value {
-        error.render(path).into_body().into_json().await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn the_dialect_follows_the_path() {
-        let error = ApiError::invalid("email", "Invalid email format");
-        assert_eq!(
-            rendered(error.clone(), "/api/v1/auth/register").await,
-            json!({
-                "error": "validation_error",
-                "message": "Invalid request parameters",
-                "details": {"field": "email", "issue": "Invalid email format"},
-                "detail": "Bad Request",
-            })
-        );
-        assert_eq!(rendered(error, "/token").await, json!({"email": ["Invalid email format"]}));
-        assert_eq!(rendered(ApiError::not_found(), "/nowhere").await, json!({"detail": "Not found."}));
-        assert_eq!(
-            rendered(ApiError::not_found(), "/api/v1/files/1").await,
-            json!({"error": "not_found", "message": "Resource not found", "detail": "Not found."})
-        );
-    }
 
     #[tokio::test]
     async fn causes_stay_inside() {
@@ -411,7 +377,9 @@ mod tests {
         );
         let error = ApiError::from(StorageError::Internal(cause));
         assert_eq!(error.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        let body = rendered(error, "/api/v1/x").await.to_string();
-        assert!(!body.contains("users") && !body.contains("/srv"), "{body}");
+        for path in ["/api/v1/x", "/agents/x", "/x"] {
+            let body = error.render(path).into_body().into_string().await.unwrap();
+            assert!(!body.contains("users") && !body.contains("/srv"), "{body}");
+        }
     }
 }

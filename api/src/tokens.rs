@@ -2,6 +2,7 @@
 //! revoking the login ends it at once.
 
 use chrono::{DateTime, Utc};
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 use storage::ids::{LoginId, UserId};
@@ -31,6 +32,15 @@ pub(crate) struct Subject {
     pub(crate) login: LoginId,
 }
 
+/// Why a token speaks for nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rejection {
+    /// It was ours.
+    Expired,
+    /// It is none of ours.
+    Invalid,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Claims {
     iss: String,
@@ -55,8 +65,13 @@ impl Tokens {
         }
     }
 
-    /// A token that lives [`ACCESS_SECONDS`] from `now`.
-    pub(crate) fn issue(&self, subject: Subject, now: DateTime<Utc>) -> Result<String, ApiError> {
+    /// A token that lives so many seconds from `now`.
+    pub(crate) fn issue(
+        &self,
+        subject: Subject,
+        seconds: i64,
+        now: DateTime<Utc>,
+    ) -> Result<String, ApiError> {
         let header = Header { typ: Some(TYPE.to_owned()), ..Header::new(Algorithm::HS256) };
         let claims = Claims {
             iss: ISSUER.to_owned(),
@@ -64,17 +79,22 @@ impl Tokens {
             sub: subject.user,
             sid: subject.login,
             iat: now.timestamp(),
-            exp: now.timestamp() + ACCESS_SECONDS,
+            exp: now.timestamp() + seconds,
         };
         encode(&header, &claims, &self.encoding).map_err(ApiError::internal)
     }
 
-    /// Whom `token` speaks for; none when it is not ours or has run out. Whether its login is still alive is not in the
-    /// token.
-    pub(crate) fn verify(&self, token: &str) -> Option<Subject> {
-        let decoded = decode::<Claims>(token, &self.decoding, &self.validation).ok()?;
-        (decoded.header.typ.as_deref() == Some(TYPE))
-            .then_some(Subject { user: decoded.claims.sub, login: decoded.claims.sid })
+    /// Whom `token` speaks for. Whether its login is still alive is not in the token.
+    pub(crate) fn verify(&self, token: &str) -> Result<Subject, Rejection> {
+        // The signature is checked first, so only a token of ours can have run out.
+        let decoded = decode::<Claims>(token, &self.decoding, &self.validation).map_err(|error| {
+            let expired = matches!(error.kind(), ErrorKind::ExpiredSignature);
+            if expired { Rejection::Expired } else { Rejection::Invalid }
+        })?;
+        match decoded.header.typ.as_deref() == Some(TYPE) {
+            true => Ok(Subject { user: decoded.claims.sub, login: decoded.claims.sid }),
+            false => Err(Rejection::Invalid),
+        }
     }
 }
 
@@ -85,7 +105,7 @@ mod tests {
     use serde_json::{Value, json};
     use storage::ids::{LoginId, UserId};
 
-    use super::{Subject, TYPE, Tokens};
+    use super::{ACCESS_SECONDS, Rejection, Subject, TYPE, Tokens};
 
     const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
@@ -102,7 +122,7 @@ mod tests {
     #[track_caller]
     fn refused(header: &Header, claims: &Value, secret: &[u8]) {
         let token = encode(header, claims, &EncodingKey::from_secret(secret)).unwrap();
-        assert_eq!(Tokens::new(SECRET).verify(&token), None);
+        assert!(Tokens::new(SECRET).verify(&token).is_err());
     }
 
     fn header() -> Header {
@@ -113,21 +133,22 @@ mod tests {
     fn a_token_says_whom_it_speaks_for() {
         let tokens = Tokens::new(SECRET);
         let subject = subject();
-        assert_eq!(tokens.verify(&tokens.issue(subject, Utc::now()).unwrap()), Some(subject));
+        let token = tokens.issue(subject, ACCESS_SECONDS, Utc::now()).unwrap();
+        assert_eq!(tokens.verify(&token), Ok(subject));
     }
 
     #[test]
     fn a_token_runs_out() {
         let tokens = Tokens::new(SECRET);
-        let issued = |seconds| tokens.issue(subject(), Utc::now() - TimeDelta::seconds(seconds)).unwrap();
-        assert!(tokens.verify(&issued(3590)).is_some());
-        assert!(tokens.verify(&issued(3610)).is_none());
+        let issued = |ago| tokens.issue(subject(), 3600, Utc::now() - TimeDelta::seconds(ago)).unwrap();
+        assert!(tokens.verify(&issued(3590)).is_ok());
+        assert_eq!(tokens.verify(&issued(3610)), Err(Rejection::Expired));
     }
 
     #[test]
     fn other_tokens_are_refused() {
         let token = encode(&header(), &claims(), &EncodingKey::from_secret(SECRET)).unwrap();
-        assert!(Tokens::new(SECRET).verify(&token).is_some());
+        assert!(Tokens::new(SECRET).verify(&token).is_ok());
 
         refused(&header(), &claims(), b"another secret of thirty-two byte");
         refused(&Header { typ: Some("JWT".into()), ..header() }, &claims(), SECRET);
@@ -146,6 +167,6 @@ mod tests {
         use base64::Engine;
         let part = |json: Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json.to_string());
         let token = format!("{}.{}.", part(json!({"alg": "none", "typ": "at+jwt"})), part(claims()));
-        assert_eq!(Tokens::new(SECRET).verify(&token), None);
+        assert!(Tokens::new(SECRET).verify(&token).is_err());
     }
 }

@@ -172,6 +172,16 @@ impl Answer {
         body
     }
 
+    /// Checks the status and the code of an error in an envelope; the message and the details.
+    pub(crate) async fn enveloped(self, status: u16, code: &str) -> (Value, Value) {
+        let found = self.status.as_u16();
+        let mut body = self.json().await;
+        assert_eq!((found, body["error"]["code"].as_str()), (status, Some(code)), "{body}");
+        assert_eq!((&body["success"], &body["data"]), (&json!(false), &Value::Null), "{body}");
+        assert!(body["timestamp"].as_str().unwrap().ends_with('Z'), "{body}");
+        (body["error"]["message"].take(), body["error"]["details"].take())
+    }
+
     /// Checks that the body's field is named as the one at fault; the issue.
     pub(crate) async fn invalid(self, field: &str) -> String {
         let body = self.error(400, "validation_error").await;

@@ -1,5 +1,5 @@
 use poem::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{TestApp, request};
 
@@ -10,6 +10,9 @@ async fn what_does_not_exist_is_said_in_the_dialect_of_its_path() {
     assert_eq!(body, json!({"error": "not_found", "message": "Resource not found", "detail": "Not found."}));
     let elsewhere = app.get("/nowhere", "").await.expect(404).json().await;
     assert_eq!(elsewhere, json!({"detail": "Not found."}));
+    let elsewhere = app.get("/agents/1/2/3", "").await.enveloped(404, "REQUEST_002").await;
+    assert_eq!(elsewhere, (json!("Not found"), Value::Null));
+    app.get("/auth/nowhere", "").await.enveloped(404, "REQUEST_002").await;
     app.get("/%d0", "").await.expect(404);
     app.get("/api/v1/files/%00", "").await.expect(401);
 }

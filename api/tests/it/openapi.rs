@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::{TestApp, request};
 use poem::http::Method;
@@ -35,13 +35,34 @@ fn every_operation_is_named_tagged_and_says_how_it_fails() {
             for (status, response) in operation["responses"].as_object().unwrap() {
                 assert!(!response["description"].as_str().unwrap().is_empty(), "{place} {status}");
                 if status.as_str() >= "400" && status != "503" {
-                    let schema = &response["content"]["application/json; charset=utf-8"]["schema"]["$ref"];
-                    let name = if path.starts_with("/api/v1/") { "Error" } else { "Detail" };
-                    assert_eq!(schema, &format!("#/components/schemas/{name}"), "{place} {status}");
+                    let schema = &response["content"]["application/json; charset=utf-8"]["schema"];
+                    let expected = match (name, status.as_str()) {
+                        ("get_session_user", "401") => named("NotAuthenticated"),
+                        ("validate_session", "401") => named("InvalidSession"),
+                        _ => error_schema(path, status),
+                    };
+                    assert_eq!(schema, &expected, "{place} {status}");
                 }
             }
         }
     }
+}
+
+/// The body of an error in the dialect of the path.
+fn error_schema(path: &str, status: &str) -> Value {
+    if path.starts_with("/api/v1/") {
+        named("Error")
+    } else if path.starts_with("/auth/") {
+        named("Envelope")
+    } else if status == "400" {
+        json!({"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}})
+    } else {
+        named("Detail")
+    }
+}
+
+fn named(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
 #[tokio::test]
@@ -57,8 +78,14 @@ async fn the_document_and_the_page_are_served() {
 /// A stranger gets nowhere without a token, except where nothing is at stake.
 #[tokio::test]
 async fn every_operation_but_the_open_ones_wants_a_token() {
-    const OPEN: [&str; 6] =
-        ["register_user", "login_user", "refresh_token", "get_health", "get_readiness", "get_metrics"];
+    const OPEN: [&str; 6] = [
+        "register_user",
+        "login_user",
+        "refresh_token",
+        "get_health",
+        "get_readiness",
+        "get_metrics",
+    ];
     let app = TestApp::new().await;
     let document: Value = serde_json::from_str(&api::openapi()).unwrap();
     for (path, operations) in document["paths"].as_object().unwrap() {
@@ -72,9 +99,16 @@ async fn every_operation_but_the_open_ones_wants_a_token() {
                 continue;
             }
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-            let body = app.send(request(method, &path, "").finish()).await.error(401, "unauthorized").await;
-            assert_eq!(body["message"], "Invalid or expired token");
-            assert_eq!(body["detail"], "Authentication credentials were not provided.");
+            let body = app.send(request(method, &path, "").finish()).await.expect(401).json().await;
+            let sentence = "Authentication credentials were not provided.";
+            if path.starts_with("/api/v1/") {
+                assert_eq!((&body["error"], &body["detail"]), (&json!("unauthorized"), &json!(sentence)));
+                assert_eq!(body["message"], "Invalid or expired token");
+            } else if path.starts_with("/auth/") {
+                assert_eq!((&body["error"]["code"], &body["success"]), (&json!("AUTH_003"), &json!(false)));
+            } else {
+                assert_eq!(body, json!({"detail": sentence}));
+            }
         }
     }
 }
