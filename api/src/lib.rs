@@ -1,6 +1,7 @@
 //! HTTP: the routes, what they take and answer, and who may call them. Knows nothing of media or models;
 //! what it must ask of them at once goes through [`doors`].
 
+mod accounts;
 mod app;
 mod auth;
 mod body;
@@ -21,6 +22,7 @@ mod operations;
 mod passwords;
 mod process;
 mod range;
+mod refresh_token;
 mod schema;
 mod signed_url;
 mod strict_json;

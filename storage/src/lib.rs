@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod logins;
 pub mod objects;
 pub mod page;
+pub mod preferences;
 pub mod projects;
 pub mod queue;
 mod rows;

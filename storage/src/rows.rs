@@ -29,6 +29,27 @@ pub(crate) mod users {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+pub(crate) mod preferences {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "preferences")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub user_id: Uuid,
+        pub preferred_voice: String,
+        pub preferred_language: String,
+        pub favorite_topics: Json,
+        pub system_prompt_override: String,
+        pub updated_at: DateTimeUtc,
+    }
+
+    #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 pub(crate) mod logins {
     use sea_orm::entity::prelude::*;
 
@@ -58,6 +79,7 @@ pub(crate) mod refresh_tokens {
         #[sea_orm(primary_key, auto_increment = false)]
         pub token_hash: String,
         pub login_id: Uuid,
+        pub kind: String,
         pub expires_at: DateTimeUtc,
         pub used_at: Option<DateTimeUtc>,
         pub created_at: DateTimeUtc,

@@ -3,14 +3,18 @@
 use crate::{
     database::Database,
     error::{Conflict, Error, Result},
-    ids::UserId,
+    ids::{LoginId, UserId},
+    logins::revoke as end_logins,
     page::{Keys, Listing, Page, Position, listing, narrow},
-    rows::users::{ActiveModel, Column, Entity, Model},
+    rows::{
+        logins,
+        users::{ActiveModel, Column, Entity, Model},
+    },
 };
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter,
-    Set, SqlErr,
+    ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, DbErr, EntityTrait, ExprTrait,
+    IntoActiveModel, QueryFilter, Set, SqlErr, sea_query::Expr,
 };
 
 #[derive(Clone, PartialEq, Eq)]
@@ -39,16 +43,38 @@ pub enum Role {
     Admin,
 }
 
+/// One name in its three spellings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    display: String,
+    first: String,
+    last: String,
+}
+
 pub struct NewUser {
     pub email: String,
     pub password_hash: String,
-    /// Splits at its first space into first and last name.
-    pub display_name: String,
+    pub name: Name,
+}
+
+/// What of an account is to be another; what is none stays.
+#[derive(Clone, Debug, Default)]
+pub struct UserChange {
+    pub email: Option<String>,
+    pub name: Option<Name>,
+}
+
+pub struct NewPassword {
+    /// Of the password that its owner has shown to know.
+    pub old_hash: String,
+    pub new_hash: String,
+    /// The login that goes on.
+    pub keep: Option<LoginId>,
 }
 
 #[derive(Clone)]
 pub struct Users {
-    database: Database,
+    pub(crate) database: Database,
     default_quota_bytes: u64,
 }
 
@@ -60,15 +86,14 @@ impl Users {
     /// [`Conflict::EmailTaken`] where the address has an account, in whatever case.
     pub async fn create(&self, new: NewUser) -> Result<User> {
         let now = self.database.now();
-        let (first_name, last_name) = split_name(&new.display_name);
         let row = ActiveModel {
             number: ActiveValue::NotSet,
             id: Set(UserId::new().into()),
             email: Set(fold(&new.email)),
             password_hash: Set(new.password_hash),
-            first_name: Set(first_name.to_owned()),
-            last_name: Set(last_name.to_owned()),
-            display_name: Set(new.display_name),
+            first_name: Set(new.name.first),
+            last_name: Set(new.name.last),
+            display_name: Set(new.name.display),
             role: Set(Role::User.as_str().to_owned()),
             picture_url: Set(None),
             disabled_at: Set(None),
@@ -76,13 +101,8 @@ impl Users {
             created_at: Set(now),
             updated_at: Set(now),
         };
-        match row.insert(self.database.writer()).await {
-            Ok(row) => self.user(row),
-            Err(cause) if matches!(cause.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {
-                Err(Conflict::EmailTaken.into())
-            }
-            Err(cause) => Err(cause.into()),
-        }
+        let row = row.insert(self.database.writer()).await.map_err(email_taken)?;
+        self.user(row)
     }
 
     pub async fn by_email(&self, email: &str) -> Result<Option<User>> {
@@ -92,6 +112,47 @@ impl Users {
 
     pub async fn get(&self, id: UserId) -> Result<User> {
         self.user(find(self.database.reader(), id).await?)
+    }
+
+    /// [`Conflict::EmailTaken`] where another account has the address.
+    pub async fn change(&self, id: UserId, change: UserChange) -> Result<User> {
+        let transaction = self.database.begin().await?;
+        let mut row = find(&transaction, id).await?.into_active_model();
+        if let Some(email) = change.email {
+            row.email = Set(fold(&email));
+        }
+        if let Some(name) = change.name {
+            row.first_name = Set(name.first);
+            row.last_name = Set(name.last);
+            row.display_name = Set(name.display);
+        }
+        row.updated_at = Set(self.database.now());
+        let row = row.update(&transaction).await.map_err(email_taken)?;
+        transaction.commit().await?;
+        self.user(row)
+    }
+
+    /// Ends every other login at once. False, and nothing is changed, where the password is another by now.
+    pub async fn change_password(&self, id: UserId, new: NewPassword) -> Result<bool> {
+        let now = self.database.now();
+        let transaction = self.database.begin().await?;
+        let changed = Entity::update_many()
+            .col_expr(Column::PasswordHash, Expr::value(new.new_hash))
+            .col_expr(Column::UpdatedAt, Expr::value(now))
+            .filter(Column::Id.eq(id.as_uuid()))
+            .filter(Column::PasswordHash.eq(new.old_hash))
+            .exec(&transaction)
+            .await?;
+        if changed.rows_affected == 0 {
+            return Ok(false);
+        }
+        let mut others = logins::Column::UserId.eq(id.as_uuid());
+        if let Some(keep) = new.keep {
+            others = others.and(logins::Column::Id.ne(keep.as_uuid()));
+        }
+        end_logins(&transaction, others, now).await?;
+        transaction.commit().await?;
+        Ok(true)
     }
 
     pub async fn set_role(&self, email: &str, role: Role) -> Result<User> {
@@ -143,6 +204,20 @@ impl Users {
             created_at: row.created_at,
             updated_at: row.updated_at,
         })
+    }
+}
+
+impl Name {
+    /// Splits at its first space into first and last name.
+    pub fn full(name: &str) -> Self {
+        let (first, last) = name.split_once(' ').unwrap_or((name, ""));
+        Self { display: name.to_owned(), first: first.to_owned(), last: last.to_owned() }
+    }
+
+    /// Joined, they are the display name.
+    pub fn parts(first: &str, last: &str) -> Self {
+        let display = format!("{first} {last}").trim().to_owned();
+        Self { display, first: first.to_owned(), last: last.to_owned() }
     }
 }
 
@@ -203,6 +278,10 @@ fn fold(email: &str) -> String {
     email.trim().to_lowercase()
 }
 
-fn split_name(name: &str) -> (&str, &str) {
-    name.split_once(' ').unwrap_or((name, ""))
+/// The address is the only thing that must be unique and comes from outside.
+fn email_taken(cause: DbErr) -> Error {
+    match cause.sql_err() {
+        Some(SqlErr::UniqueConstraintViolation(_)) => Conflict::EmailTaken.into(),
+        Some(_) | None => cause.into(),
+    }
 }

@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use poem_openapi::Object;
+use storage::api_keys::ApiKey;
+use storage::users::User;
 use uuid::Uuid;
 
 use super::time::Timestamp;
@@ -42,7 +44,7 @@ pub(crate) struct Credentials {
 #[derive(Object)]
 pub(crate) struct TokenPair {
     pub(crate) access_token: String,
-    /// Good for one refresh.
+    /// Good for one refresh, unless it is one that holds.
     pub(crate) refresh_token: String,
     /// Always `bearer`.
     pub(crate) token_type: String,
@@ -86,4 +88,28 @@ pub(crate) struct CreatedApiKey {
     pub(crate) prefix: String,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) created_at: Timestamp,
+}
+
+impl From<User> for Account {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id.as_uuid(),
+            full_name: user.display_name,
+            email: user.email,
+            created_at: user.created_at.into(),
+        }
+    }
+}
+
+impl From<ApiKey> for ApiKeyObject {
+    fn from(key: ApiKey) -> Self {
+        Self {
+            id: key.id.as_uuid(),
+            name: key.name,
+            prefix: key.prefix,
+            expires_at: key.expires_at.map(Into::into),
+            last_used_at: key.last_used_at.map(Into::into),
+            created_at: key.created_at.into(),
+        }
+    }
 }

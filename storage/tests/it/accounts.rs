@@ -5,9 +5,9 @@ use std::time::Duration;
 use storage::{
     error::{Conflict, Error},
     ids::{ApiKeyId, LoginId, UserId},
-    logins::{RefreshToken, Rotation},
+    logins::{LoginToken, Rotation, TokenKind},
     page::Page,
-    users::{Access, NewUser, Role},
+    users::{Access, Name, NewUser, Role},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -18,7 +18,7 @@ async fn an_account_is_found_by_its_address_in_any_case() {
     let new = |email: &str| NewUser {
         email: email.into(),
         password_hash: "hash".into(),
-        display_name: "Ada de Lovelace".into(),
+        name: Name::full("Ada de Lovelace"),
     };
     let ada = world.storage.users.create(new(" Ada@Example.org ")).await.unwrap();
     assert_eq!((ada.number, ada.role, ada.quota_bytes, ada.disabled), (1, Role::User, QUOTA, false));
@@ -57,8 +57,8 @@ async fn a_refresh_token_is_used_once_and_a_second_use_ends_the_login() {
     let world = World::new().await;
     let user = world.user("ada").await;
     let logins = &world.storage.logins;
-    let (login, first) = logins.start(user, 14 * DAY).await.unwrap();
-    let (other, _) = logins.start(user, 14 * DAY).await.unwrap();
+    let (login, first) = logins.start(user, TokenKind::Rotating, 14 * DAY).await.unwrap();
+    let (other, _) = logins.start(user, TokenKind::Rotating, 14 * DAY).await.unwrap();
     assert!(logins.is_live(login).await.unwrap());
 
     let second = fresh(&world, &first, (user, login)).await;
@@ -77,7 +77,7 @@ async fn a_refresh_token_is_used_once_and_a_second_use_ends_the_login() {
 async fn of_two_uses_at_once_only_one_is_fresh() {
     let world = World::new().await;
     let user = world.user("ada").await;
-    let (_, token) = world.storage.logins.start(user, DAY).await.unwrap();
+    let (_, token) = world.storage.logins.start(user, TokenKind::Rotating, DAY).await.unwrap();
     let uses = (0..8).map(|_| world.storage.logins.rotate(token.as_str()));
     let outcomes = futures_util::future::try_join_all(uses).await.unwrap();
     let fresh = outcomes.iter().filter(|outcome| matches!(outcome, Rotation::Fresh { .. })).count();
@@ -88,7 +88,7 @@ async fn of_two_uses_at_once_only_one_is_fresh() {
 async fn a_login_lives_as_long_as_it_is_used() {
     let world = World::new().await;
     let user = world.user("ada").await;
-    let (login, token) = world.storage.logins.start(user, 2 * DAY).await.unwrap();
+    let (login, token) = world.storage.logins.start(user, TokenKind::Rotating, 2 * DAY).await.unwrap();
     world.clock.advance(DAY);
     let token = fresh(&world, &token, (user, login)).await;
     world.clock.advance(DAY + Duration::from_secs(60));
@@ -103,8 +103,8 @@ async fn logout_and_disabling_bite_at_once() {
     let world = World::new().await;
     let user = world.user("ada").await;
     let logins = &world.storage.logins;
-    let (first, first_token) = logins.start(user, DAY).await.unwrap();
-    let (second, second_token) = logins.start(user, DAY).await.unwrap();
+    let (first, first_token) = logins.start(user, TokenKind::Rotating, DAY).await.unwrap();
+    let (second, second_token) = logins.start(user, TokenKind::Rotating, DAY).await.unwrap();
     logins.revoke(first).await.unwrap();
     logins.revoke(first).await.unwrap();
     assert!(!logins.is_live(first).await.unwrap());
@@ -168,16 +168,16 @@ async fn a_project_is_found_by_name_or_made() {
 }
 
 #[track_caller]
-fn expect_fresh(rotation: Rotation, expected: (UserId, LoginId)) -> RefreshToken {
+fn expect_fresh(rotation: Rotation, expected: (UserId, LoginId)) -> LoginToken {
     match rotation {
         Rotation::Fresh { user, login, token } => {
             assert_eq!((user, login), expected);
             token
         }
-        Rotation::Reused | Rotation::Unknown => panic!("{rotation:?}"),
+        Rotation::Standing { .. } | Rotation::Reused | Rotation::Unknown => panic!("{rotation:?}"),
     }
 }
 
-async fn fresh(world: &World, token: &RefreshToken, expected: (UserId, LoginId)) -> RefreshToken {
+async fn fresh(world: &World, token: &LoginToken, expected: (UserId, LoginId)) -> LoginToken {
     expect_fresh(world.storage.logins.rotate(token.as_str()).await.unwrap(), expected)
 }

@@ -6,7 +6,7 @@ use storage::{
     Swept,
     error::Error,
     jobs::{Completion, NewJob},
-    logins::Rotation,
+    logins::{Rotation, TokenKind},
     objects::ObjectKey,
     uploads::NewUpload,
     voices::NewVoice,
@@ -118,8 +118,8 @@ async fn finished_jobs_go_after_the_retention_and_keys_after_a_day() {
 async fn ended_logins_and_uploads_go() {
     let world = World::new().await;
     let ada = world.user("ada").await;
-    let (_, token) = world.storage.logins.start(ada, DAY).await.unwrap();
-    let (kept, _) = world.storage.logins.start(ada, 5 * DAY).await.unwrap();
+    let (_, token) = world.storage.logins.start(ada, TokenKind::Rotating, DAY).await.unwrap();
+    let (kept, _) = world.storage.logins.start(ada, TokenKind::Rotating, 5 * DAY).await.unwrap();
     let upload = world
         .storage
         .uploads

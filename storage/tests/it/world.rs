@@ -12,7 +12,7 @@ use storage::{
     ids::{FileId, JobId, UserId},
     jobs::{Claim, Idempotency, Job, NewJob, Submitted},
     objects::StagedObject,
-    users::NewUser,
+    users::{Name, NewUser},
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,7 +50,7 @@ impl World {
         let new = NewUser {
             email: format!("{name}@example.org"),
             password_hash: "hash".into(),
-            display_name: name.into(),
+            name: Name::full(name),
         };
         self.storage.users.create(new).await.unwrap().id
     }
