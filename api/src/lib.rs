@@ -4,6 +4,7 @@
 mod accounts;
 mod app;
 mod auth;
+mod bearer_auth;
 mod body;
 mod caller;
 mod connections;
@@ -138,6 +139,7 @@ pub fn openapi() -> String {
 
 type Apis = (
     auth::AuthApi,
+    bearer_auth::BearerAuthApi,
     files::FilesApi,
     uploads::UploadsApi,
     process::ProcessApi,
@@ -151,6 +153,7 @@ fn apis(app: &Arc<App>) -> Apis {
     let app = || app.clone();
     (
         auth::AuthApi { app: app() },
+        bearer_auth::BearerAuthApi { app: app() },
         files::FilesApi { app: app() },
         uploads::UploadsApi { app: app() },
         process::ProcessApi { app: app() },

@@ -11,6 +11,8 @@ use crate::error::ApiError;
 
 /// Seconds that an access token lives.
 pub(crate) const ACCESS_SECONDS: i64 = 3600;
+/// Seconds that one lives whose document promises a day.
+pub(crate) const DAY_SECONDS: i64 = 24 * 3600;
 
 const ISSUER: &str = "voxmill";
 const AUDIENCE: &str = "voxmill-api";

@@ -59,6 +59,70 @@ pub(crate) struct RefreshRequest {
     pub(crate) refresh_token: String,
 }
 
+/// An account as `/auth` makes it.
+#[derive(Object)]
+pub(crate) struct SignUp {
+    #[oai(validator(min_length = 1, max_length = 254))]
+    pub(crate) email: String,
+    #[oai(validator(min_length = 8, max_length = 128))]
+    pub(crate) password: String,
+    #[oai(validator(min_length = 1, max_length = 100))]
+    pub(crate) first_name: String,
+    /// May be empty: not everybody has one.
+    #[oai(validator(max_length = 100))]
+    pub(crate) last_name: String,
+}
+
+#[derive(Object)]
+pub(crate) struct SignedUp {
+    pub(crate) id: Uuid,
+    pub(crate) email: String,
+    pub(crate) first_name: String,
+    pub(crate) last_name: String,
+    pub(crate) created_at: Timestamp,
+}
+
+#[derive(Object)]
+pub(crate) struct SignedIn {
+    /// An access token.
+    pub(crate) token: String,
+    /// Holds until it expires, however often it is used.
+    pub(crate) refresh_token: String,
+    /// Seconds that the access token lives.
+    pub(crate) expires_in: i64,
+    pub(crate) user: SignedInUser,
+}
+
+#[derive(Object)]
+pub(crate) struct SignedInUser {
+    pub(crate) id: Uuid,
+    pub(crate) email: String,
+    /// `user` or `admin`
+    pub(crate) role: String,
+}
+
+#[derive(Object)]
+pub(crate) struct CurrentUser {
+    pub(crate) id: Uuid,
+    pub(crate) email: String,
+    pub(crate) first_name: String,
+    pub(crate) last_name: String,
+    /// `user` or `admin`
+    pub(crate) role: String,
+    pub(crate) created_at: Timestamp,
+}
+
+#[derive(Object)]
+pub(crate) struct DayToken {
+    /// An access token.
+    pub(crate) token: String,
+    /// Seconds that it lives.
+    pub(crate) expires_in: i64,
+    /// What follows the token that was sent, where that was good for once.
+    #[oai(skip_serializing_if_is_none)]
+    pub(crate) refresh_token: Option<String>,
+}
+
 #[derive(Object)]
 pub(crate) struct NewApiKey {
     #[oai(validator(min_length = 1, max_length = 200))]
@@ -96,6 +160,37 @@ impl From<User> for Account {
             id: user.id.as_uuid(),
             full_name: user.display_name,
             email: user.email,
+            created_at: user.created_at.into(),
+        }
+    }
+}
+
+impl From<User> for SignedUp {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id.as_uuid(),
+            email: user.email,
+            first_name: user.first_name,
+            last_name: user.last_name,
+            created_at: user.created_at.into(),
+        }
+    }
+}
+
+impl From<User> for SignedInUser {
+    fn from(user: User) -> Self {
+        Self { id: user.id.as_uuid(), email: user.email, role: user.role.as_str().to_owned() }
+    }
+}
+
+impl From<User> for CurrentUser {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id.as_uuid(),
+            email: user.email,
+            first_name: user.first_name,
+            last_name: user.last_name,
+            role: user.role.as_str().to_owned(),
             created_at: user.created_at.into(),
         }
     }
