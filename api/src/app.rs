@@ -39,6 +39,20 @@ impl App {
         self.services.speech.builtin_voices().into_iter().find(|voice| voice.id == id)
     }
 
+    /// Whether this is how a browser names us as the origin of a page: scheme and authority where we know our own URL,
+    /// the authority alone where a proxy may have changed the scheme.
+    pub(crate) fn is_own_origin(&self, origin: &str, request: &Request) -> bool {
+        let parts = |url: &str| {
+            let (scheme, rest) = url.split_once("://")?;
+            Some((scheme.to_ascii_lowercase(), rest.split('/').next()?.to_ascii_lowercase()))
+        };
+        let Some(named) = parts(origin) else { return false };
+        match &self.services.config.public_url {
+            Some(url) => parts(url) == Some(named),
+            None => named.1 == authority(request).to_ascii_lowercase(),
+        }
+    }
+
     /// Makes the absolute URLs of the answer to `request`.
     pub(crate) fn links(self: &Arc<Self>, request: &Request) -> Links {
         let base = match &self.services.config.public_url {

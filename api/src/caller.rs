@@ -2,6 +2,7 @@
 //! its arguments, so that a stranger's body is not even read.
 
 use chrono::Utc;
+use poem::http::StatusCode;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
@@ -10,13 +11,15 @@ use storage::ids::{LoginId, UserId};
 
 use crate::app::{App, Links};
 use crate::error::{ApiError, Result};
+use crate::session_cookie;
 use crate::signed_url::Proof;
 use crate::tokens::Rejection;
 
 const BEARER: &str = "Bearer";
+pub(crate) const SESSION: &str = "Session";
 const SIGNED_URL: &str = "SignedUrl";
 
-/// A user, by access token or API key.
+/// A user, by access token, API key or the session of a browser.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) user: UserId,
@@ -59,10 +62,19 @@ impl<'a> ApiExtractor<'a> for Caller {
                 ..scheme("http")
             },
         );
+        registry.create_security_scheme(
+            SESSION,
+            MetaSecurityScheme {
+                description: Some("The cookie of a browser that has logged in"),
+                name: Some(session_cookie::NAME),
+                key_in: Some("cookie"),
+                ..scheme("apiKey")
+            },
+        );
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec![BEARER]
+        vec![BEARER, SESSION]
     }
 
     async fn from_request(
@@ -71,6 +83,41 @@ impl<'a> ApiExtractor<'a> for Caller {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         Ok(authenticate(request).await?)
+    }
+}
+
+/// Who calls, where anybody is logged in.
+pub(crate) struct Visitor(pub(crate) Option<Caller>);
+
+impl<'a> ApiExtractor<'a> for Visitor {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        Caller::register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        Caller::security_schemes()
+    }
+
+    /// Strangers may call too.
+    fn has_security_fallback() -> bool {
+        true
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        match authenticate(request).await {
+            Ok(caller) => Ok(Self(Some(caller))),
+            Err(error) if error.status() == StatusCode::UNAUTHORIZED => Ok(Self(None)),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -102,7 +149,7 @@ impl<'a> ApiExtractor<'a> for Access {
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec![BEARER, SIGNED_URL]
+        vec![BEARER, SESSION, SIGNED_URL]
     }
 
     async fn from_request(
@@ -132,8 +179,17 @@ pub(crate) fn bearer(request: &Request) -> Option<&str> {
 
 async fn authenticate(request: &Request) -> Result<Caller> {
     let app = App::of(request)?;
-    let token = bearer(request).ok_or_else(ApiError::unauthenticated)?;
-    let (user, credential) = by_token(app, token).await?;
+    let (user, credential) = match (bearer(request), session_cookie::sent(request)) {
+        (Some(token), _) => by_token(app, token).await?,
+        (None, Some(session)) => {
+            session_cookie::check_site(app, request)?;
+            let found = app.services.storage.logins.session(session).await?;
+            // A browser keeps sending what has ended; its user is simply not logged in.
+            let (user, login) = found.ok_or_else(ApiError::unauthenticated)?;
+            (user, Credential::Login(login))
+        }
+        (None, None) => return Err(ApiError::unauthenticated()),
+    };
     Ok(Caller { user, credential, links: app.links(request) })
 }
 

@@ -1,5 +1,6 @@
 //! The OpenAPI document, completed: what poem-openapi cannot see of an operation follows from its shape (whoever needs a
-//! token answers 401, whoever takes a body answers 400, 413 and 415), and the rest stands in one table.
+//! token answers 401, whoever changes something by a cookie 403, whoever takes a body 400, 413 and 415), and the rest
+//! stands in one table.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -15,6 +16,7 @@ use poem_openapi::types::Type;
 use poem_openapi::{Object, OpenApi, OpenApiService};
 use serde_json::Value;
 
+use crate::caller;
 use crate::dto::time::Timestamp;
 use crate::error::{ApiError, Dialect};
 
@@ -29,8 +31,7 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("sign_up", &[409]),
     ("sign_in", &[401]),
     ("refresh_day_token", &[400, 401, 413, 415]),
-    ("logout_user", &[403]),
-    ("create_api_key", &[403]),
+    ("login_with_session", &[401]),
     ("upload_file", &[503, 507]),
     ("get_file_content", &[416]),
     ("delete_file", &[409]),
@@ -44,7 +45,6 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("cancel_job", &[409]),
     ("retry_job", &[409]),
     ("create_voice_profile", &[404, 409, 503, 507]),
-    ("delete_voice_profile", &[403]),
     ("preview_voice", &[409, 503]),
     ("get_metrics", &[401, 403]),
 ];
@@ -177,6 +177,10 @@ fn add_refusals(operation: &mut MetaOperation, dialect: Dialect) {
     let mut statuses = vec![500];
     if !operation.security.is_empty() {
         statuses.push(401);
+    }
+    let by_cookie = operation.security.iter().any(|schemes| schemes.contains_key(caller::SESSION));
+    if by_cookie && operation.method != Method::GET {
+        statuses.push(403);
     }
     if has(MetaParamIn::Path) {
         statuses.push(404);

@@ -8,6 +8,7 @@ mod bearer_auth;
 mod body;
 mod caller;
 mod connections;
+mod cookie_auth;
 mod cors;
 mod document;
 pub mod doors;
@@ -25,6 +26,7 @@ mod process;
 mod range;
 mod refresh_token;
 mod schema;
+mod session_cookie;
 mod signed_url;
 mod strict_json;
 mod tags;
@@ -140,6 +142,7 @@ pub fn openapi() -> String {
 type Apis = (
     auth::AuthApi,
     bearer_auth::BearerAuthApi,
+    cookie_auth::CookieAuthApi,
     files::FilesApi,
     uploads::UploadsApi,
     process::ProcessApi,
@@ -154,6 +157,7 @@ fn apis(app: &Arc<App>) -> Apis {
     (
         auth::AuthApi { app: app() },
         bearer_auth::BearerAuthApi { app: app() },
+        cookie_auth::CookieAuthApi { app: app() },
         files::FilesApi { app: app() },
         uploads::UploadsApi { app: app() },
         process::ProcessApi { app: app() },

@@ -5,6 +5,7 @@ pub(crate) mod files;
 pub(crate) mod jobs;
 pub(crate) mod process;
 pub(crate) mod time;
+pub(crate) mod users;
 pub(crate) mod voices;
 
 use poem_openapi::types::{ParseFromJSON, ToJSON};

@@ -129,6 +129,11 @@ pub(crate) fn request(method: Method, path: &str, token: &str) -> RequestBuilder
     if token.is_empty() { request } else { request.header("authorization", format!("Bearer {token}")) }
 }
 
+/// A request by a browser that has this cookie.
+pub(crate) fn by_cookie(method: Method, path: &str, cookie: &str) -> RequestBuilder {
+    request(method, path, "").header("cookie", cookie)
+}
+
 fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut form = vec![];
     for (head, body) in parts {
@@ -180,6 +185,16 @@ impl Answer {
         assert_eq!((&body["success"], &body["data"]), (&json!(false), &Value::Null), "{body}");
         assert!(body["timestamp"].as_str().unwrap().ends_with('Z'), "{body}");
         (body["error"]["message"].take(), body["error"]["details"].take())
+    }
+
+    /// The session that the answer gives to a browser, as the browser sends it back.
+    #[track_caller]
+    pub(crate) fn session(&self) -> String {
+        let cookie = self.header("set-cookie");
+        let (session, attributes) = cookie.split_once(';').unwrap();
+        assert_eq!(attributes, " Path=/; Max-Age=1209600; HttpOnly; SameSite=Lax; Secure");
+        assert!(session.starts_with("sessionid=") && session.len() > 40, "{cookie}");
+        session.to_owned()
     }
 
     /// Checks that the body's field is named as the one at fault; the issue.

@@ -5,6 +5,7 @@
 mod auth;
 mod bearer_auth;
 mod client;
+mod cookie_auth;
 mod doubles;
 mod edge;
 mod files;
