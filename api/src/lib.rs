@@ -34,6 +34,7 @@ mod tokens;
 mod upload_form;
 mod uploads;
 mod usage;
+mod users;
 mod voices;
 
 use std::io;
@@ -143,6 +144,7 @@ type Apis = (
     auth::AuthApi,
     bearer_auth::BearerAuthApi,
     cookie_auth::CookieAuthApi,
+    users::UsersApi,
     files::FilesApi,
     uploads::UploadsApi,
     process::ProcessApi,
@@ -158,6 +160,7 @@ fn apis(app: &Arc<App>) -> Apis {
         auth::AuthApi { app: app() },
         bearer_auth::BearerAuthApi { app: app() },
         cookie_auth::CookieAuthApi { app: app() },
+        users::UsersApi { app: app() },
         files::FilesApi { app: app() },
         uploads::UploadsApi { app: app() },
         process::ProcessApi { app: app() },

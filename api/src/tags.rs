@@ -6,6 +6,8 @@ use poem_openapi::Tags;
 pub(crate) enum Tag {
     /// Accounts, tokens and keys
     Auth,
+    /// What users are called, and what they prefer
+    Users,
     /// Uploads and downloads
     Files,
     /// Jobs: what to do with files

@@ -48,6 +48,7 @@ async fn a_user_of_one_door_enters_by_all() {
     let me = app.get("/auth/me", token).await.expect(200).json().await;
     assert_eq!((&me["first_name"], &me["last_name"]), (&json!("Ann"), &json!("Example")));
     app.get("/api/v1/files", token).await.expect(200);
+    app.get("/api/users/profile", token).await.expect(200);
 
     // What holds at one door holds at the other, and what is good for once has a successor at both.
     let holds = json!({"refresh_token": login["refresh_token"]});

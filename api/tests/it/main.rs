@@ -13,4 +13,5 @@ mod jobs;
 mod openapi;
 mod server;
 mod uploads;
+mod users;
 mod voices;

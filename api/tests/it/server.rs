@@ -154,6 +154,31 @@ async fn metrics_are_for_this_machine_or_for_a_token() {
 }
 
 #[tokio::test]
+async fn a_server_that_knows_no_url_of_its_own_goes_by_the_host() {
+    let server = Server::start(|services| services.config.public_url = None).await;
+    let account = json!({"email": "ann@example.com", "password": "password123", "display_name": "Ann"});
+    let send = async |line: &str, more: &str, body: &Value| {
+        let body = body.to_string();
+        let head = format!("{line} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{more}", server.address);
+        let rest = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        server.exchange(head + &rest).await.0
+    };
+    let head = send("POST /api/auth/register", "", &account).await;
+    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    let (session, attributes) = cookie.split_once(';').unwrap();
+    assert_eq!(attributes, " path=/; max-age=1209600; httponly; samesite=lax");
+    for (origin, status) in [
+        (format!("http://{}", server.address), "200"),
+        (format!("https://{}", server.address), "200"),
+        ("http://evil.example".to_owned(), "403"),
+    ] {
+        let more = format!("Cookie: {session}\r\nOrigin: {origin}\r\n");
+        let head = send("PATCH /api/users/profile", &more, &json!({})).await;
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{origin}: {head}");
+    }
+}
+
+#[tokio::test]
 async fn a_panic_is_an_answer_and_the_server_goes_on() {
     let server = Server::start(|services| services.metrics = std::sync::Arc::new(|| panic!("secret"))).await;
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
