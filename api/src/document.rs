@@ -32,6 +32,7 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("sign_in", &[401]),
     ("refresh_day_token", &[400, 401, 413, 415]),
     ("login_with_session", &[401]),
+    ("validate_session", &[404]),
     ("upload_file", &[503, 507]),
     ("get_file_content", &[416]),
     ("delete_file", &[409]),

@@ -18,10 +18,12 @@ mod error;
 mod events;
 mod files;
 mod intake;
+mod internal;
 mod jobs;
 mod media_types;
 mod operations;
 mod passwords;
+mod peer;
 mod process;
 mod range;
 mod refresh_token;
@@ -68,6 +70,8 @@ pub struct ApiConfig {
     pub url_secret: Vec<u8>,
     /// Opens the metrics, sent as Bearer; without one they are for this machine alone.
     pub metrics_token: Option<String>,
+    /// Opens the internal routes to other machines, sent as `X-Internal-Key`; without one they are for this machine alone.
+    pub internal_key: Option<String>,
     /// Largest file, in bytes, in one upload or in parts.
     pub max_upload_bytes: u64,
     /// Connections at once; those beyond wait.
@@ -145,6 +149,7 @@ type Apis = (
     bearer_auth::BearerAuthApi,
     cookie_auth::CookieAuthApi,
     users::UsersApi,
+    internal::InternalApi,
     files::FilesApi,
     uploads::UploadsApi,
     process::ProcessApi,
@@ -161,6 +166,7 @@ fn apis(app: &Arc<App>) -> Apis {
         bearer_auth::BearerAuthApi { app: app() },
         cookie_auth::CookieAuthApi { app: app() },
         users::UsersApi { app: app() },
+        internal::InternalApi { app: app() },
         files::FilesApi { app: app() },
         uploads::UploadsApi { app: app() },
         process::ProcessApi { app: app() },

@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub url_secret: String,
     /// Opens the metrics to other machines.
     pub metrics_token: String,
+    /// Opens the internal routes to other machines.
+    pub internal_key: String,
     pub models_dir: PathBuf,
     /// `on` refuses a job whose model is absent, `off` runs the best installed one.
     pub models_strict: String,
@@ -76,6 +78,7 @@ impl Default for Config {
             token_secret: String::new(),
             url_secret: String::new(),
             metrics_token: String::new(),
+            internal_key: String::new(),
             models_dir: PathBuf::new(),
             models_strict: "off".to_owned(),
             retention_days: 0,
@@ -94,7 +97,7 @@ impl Default for Config {
 }
 
 /// Keys that may come from a file of their own, named by the key and `_FILE`.
-const SECRETS: [&str; 3] = ["token_secret", "url_secret", "metrics_token"];
+const SECRETS: [&str; 4] = ["token_secret", "url_secret", "metrics_token", "internal_key"];
 /// Variables of the command line client, which the server does not read.
 pub(crate) const CLIENT_VARIABLES: [&str; 2] = ["VOXMILL_SERVER", "VOXMILL_API_KEY"];
 const PREFIX: &str = "VOXMILL_";

@@ -180,6 +180,7 @@ fn api_services(
             token_secret: secret(config, "token", &config.token_secret)?,
             url_secret: secret(config, "url", &config.url_secret)?,
             metrics_token: Some(config.metrics_token.clone()).filter(|token| !token.is_empty()),
+            internal_key: Some(config.internal_key.clone()).filter(|key| !key.is_empty()),
             max_upload_bytes: config.max_upload_bytes,
             max_connections: config.max_connections,
             patience: CLIENT_PATIENCE,

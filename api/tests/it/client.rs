@@ -20,6 +20,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(&api::o
 
 pub(crate) const QUOTA: u64 = 100_000;
 pub(crate) const MAX_UPLOAD: u64 = 60_000;
+pub(crate) const INTERNAL_KEY: &str = "a key between our own services";
 pub(crate) const PUBLIC_URL: &str = "https://voxmill.example";
 
 pub(crate) struct TestApp {
@@ -114,6 +115,7 @@ pub(crate) async fn services(default_quota_bytes: u64) -> (Services, TempDir) {
             token_secret: b"a token secret of thirty-two byte".to_vec(),
             url_secret: b"a url secret of thirty-two bytes".to_vec(),
             metrics_token: None,
+            internal_key: Some(INTERNAL_KEY.to_owned()),
             max_upload_bytes: MAX_UPLOAD,
             max_connections: 100,
             patience: Duration::from_secs(60),

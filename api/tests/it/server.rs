@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::client::{MAX_UPLOAD, services};
+use crate::client::{INTERNAL_KEY, MAX_UPLOAD, services};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -150,6 +150,25 @@ async fn metrics_are_for_this_machine_or_for_a_token() {
     ] {
         let (head, _) = server.exchange(get(sent)).await;
         assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn internal_routes_are_for_this_machine_or_for_a_key() {
+    let server = Server::start(|_| {}).await;
+    let ask = async |more: &str| {
+        let head = "POST /api/internal/validate-session HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+        server.exchange(format!("{head}Content-Length: 0\r\n{more}\r\n")).await
+    };
+    let key = format!("X-Forwarded-For: 203.0.113.9\r\nX-Internal-Key: {INTERNAL_KEY}\r\n");
+    for (sent, status, answer) in [
+        ("", "401", r#"{"valid":false}"#),
+        ("X-Forwarded-For: 203.0.113.9\r\n", "404", r#"{"detail":"Not found."}"#),
+        (&key, "401", r#"{"valid":false}"#),
+    ] {
+        let (head, body) = ask(sent).await;
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+        assert_eq!(body, answer);
     }
 }
 
