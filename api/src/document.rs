@@ -28,6 +28,7 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("register_user", &[409]),
     ("login_user", &[401]),
     ("refresh_token", &[400, 401, 413, 415]),
+    ("erase_account", &[404]),
     ("sign_up", &[409]),
     ("sign_in", &[401]),
     ("refresh_day_token", &[400, 401, 413, 415]),

@@ -20,6 +20,7 @@ mod files;
 mod intake;
 mod internal;
 mod jobs;
+mod me;
 mod media_types;
 mod operations;
 mod passwords;
@@ -146,6 +147,7 @@ pub fn openapi() -> String {
 
 type Apis = (
     auth::AuthApi,
+    me::MeApi,
     bearer_auth::BearerAuthApi,
     cookie_auth::CookieAuthApi,
     users::UsersApi,
@@ -163,6 +165,7 @@ fn apis(app: &Arc<App>) -> Apis {
     let app = || app.clone();
     (
         auth::AuthApi { app: app() },
+        me::MeApi { app: app() },
         bearer_auth::BearerAuthApi { app: app() },
         cookie_auth::CookieAuthApi { app: app() },
         users::UsersApi { app: app() },

@@ -3,6 +3,7 @@
 pub mod api_keys;
 pub mod clock;
 mod database;
+mod erase;
 pub mod error;
 pub mod events;
 pub mod files;

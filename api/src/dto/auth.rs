@@ -123,6 +123,13 @@ pub(crate) struct DayToken {
     pub(crate) refresh_token: Option<String>,
 }
 
+/// Proof that it is the owner who asks.
+#[derive(Object)]
+pub(crate) struct PasswordProof {
+    #[oai(validator(max_length = 1024))]
+    pub(crate) password: String,
+}
+
 #[derive(Object)]
 pub(crate) struct NewApiKey {
     #[oai(validator(min_length = 1, max_length = 200))]

@@ -10,6 +10,7 @@ mod doubles;
 mod edge;
 mod files;
 mod jobs;
+mod me;
 mod openapi;
 mod server;
 mod uploads;

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod doors;
+mod erase;
 mod files;
 mod jobs;
 mod lifecycle;

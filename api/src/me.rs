@@ -1,0 +1,34 @@
+//! What the owner of an account may want of all of it at once.
+
+use std::sync::Arc;
+
+use poem_openapi::OpenApi;
+
+use crate::accounts;
+use crate::app::App;
+use crate::body::Body;
+use crate::caller::Caller;
+use crate::dto::Done;
+use crate::dto::auth::PasswordProof;
+use crate::error::{ApiError, Result};
+use crate::tags::Tag;
+
+pub(crate) struct MeApi {
+    pub(crate) app: Arc<App>,
+}
+
+#[OpenApi(prefix_path = "/api/v1/auth/me", tag = "Tag::Auth")]
+impl MeApi {
+    /// Erase the account
+    ///
+    /// With its files, jobs, voices, keys and logins, for good.
+    #[oai(path = "/", method = "delete", operation_id = "erase_account")]
+    async fn erase(&self, caller: Caller, body: Body<PasswordProof>) -> Result<Done> {
+        let user = accounts::confirm(&self.app, caller.user, body.value.password).await?;
+        let user =
+            user.ok_or_else(|| ApiError::invalid("password", "is not the password of this account"))?;
+        self.app.services.storage.erase(user.id).await?;
+        tracing::info!(user.id = %user.id, "an account was erased by its owner");
+        Ok(Done::NoContent)
+    }
+}

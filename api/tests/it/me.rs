@@ -1,0 +1,45 @@
+use poem::http::Method;
+use serde_json::json;
+
+use crate::client::{Answer, TestApp, request};
+
+async fn erase(app: &TestApp, token: &str, password: &str) -> Answer {
+    let sent = request(Method::DELETE, "/api/v1/auth/me", token).content_type("application/json");
+    app.send(sent.body(json!({"password": password}).to_string())).await
+}
+
+#[tokio::test]
+async fn an_owner_erases_the_account_with_everything_in_it() {
+    let (app, token) = TestApp::with_user().await;
+    let other = app.user("bob@example.com").await;
+    let file = app.file(&token, "a.wav", b"RIFF\0").await;
+    let kept = app.file(&other, "b.wav", b"RIFF\0").await;
+    let key = app.post("/api/v1/auth/api-keys", &token, &json!({"name": "script"})).await.json().await;
+
+    let issue = erase(&app, &token, "another password").await.invalid("password").await;
+    assert_eq!(issue, "is not the password of this account");
+    app.get("/api/v1/files", &token).await.expect(200);
+
+    erase(&app, &token, "password123").await.expect(204);
+    app.get("/api/v1/files", &token).await.error(401, "unauthorized").await;
+    app.get("/api/v1/files", key["key"].as_str().unwrap()).await.error(401, "unauthorized").await;
+    app.get(file["download_url"].as_str().unwrap(), "").await.error(404, "not_found").await;
+    app.get(kept["download_url"].as_str().unwrap(), "").await.expect(200);
+    let body = json!({"email": "ann@example.com", "password": "password123"});
+    app.post("/api/v1/auth/login", "", &body).await.error(401, "unauthorized").await;
+    assert_eq!(app.storage.objects.list("").await.unwrap().len(), 1);
+
+    // The address is free again, and what comes by it is a stranger.
+    let stranger = app.user("ann@example.com").await;
+    let files = app.get("/api/v1/files", &stranger).await.expect(200).json().await;
+    assert_eq!(files["items"], json!([]));
+}
+
+#[tokio::test]
+async fn of_two_erasures_at_once_both_end_in_peace() {
+    let (app, token) = TestApp::with_user().await;
+    let (one, other) = tokio::join!(erase(&app, &token, "password123"), erase(&app, &token, "password123"));
+    let mut statuses = [one.status.as_u16(), other.status.as_u16()];
+    statuses.sort_unstable();
+    assert!(matches!(statuses, [204, 401 | 404]), "{statuses:?}");
+}
