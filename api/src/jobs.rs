@@ -125,7 +125,7 @@ pub(crate) async fn find(app: &App, owner: UserId, job: JobId) -> Result<JobView
     view(app, app.services.storage.jobs.find(owner, job).await?).await
 }
 
-async fn view(app: &App, job: Job) -> Result<JobView> {
+pub(crate) async fn view(app: &App, job: Job) -> Result<JobView> {
     let jobs = &app.services.storage.jobs;
     let outputs = match job.state {
         JobState::Completed => jobs.outputs(&job).await?,

@@ -16,6 +16,7 @@ mod dto;
 mod edge;
 mod error;
 mod events;
+mod export;
 mod files;
 mod intake;
 mod internal;

@@ -11,6 +11,7 @@ use crate::caller::Caller;
 use crate::dto::Done;
 use crate::dto::auth::PasswordProof;
 use crate::error::{ApiError, Result};
+use crate::export::{self, Export};
 use crate::tags::Tag;
 
 pub(crate) struct MeApi {
@@ -30,5 +31,13 @@ impl MeApi {
         self.app.services.storage.erase(user.id).await?;
         tracing::info!(user.id = %user.id, "an account was erased by its owner");
         Ok(Done::NoContent)
+    }
+
+    /// Take out all that the account holds
+    ///
+    /// What is written down of it; the bytes of files are behind their URLs.
+    #[oai(path = "/export", method = "get", operation_id = "export_account")]
+    async fn export(&self, caller: Caller) -> Result<Export> {
+        export::export(self.app.clone(), caller).await
     }
 }

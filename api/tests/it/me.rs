@@ -43,3 +43,35 @@ async fn of_two_erasures_at_once_both_end_in_peace() {
     statuses.sort_unstable();
     assert!(matches!(statuses, [204, 401 | 404]), "{statuses:?}");
 }
+
+#[tokio::test]
+async fn an_owner_takes_everything_out() {
+    let (app, token) = TestApp::with_user().await;
+    let stranger = app.user("bob@example.com").await;
+    app.file(&stranger, "b.wav", b"RIFF\0").await;
+    // More than are read at once.
+    let owner = app.storage.users.by_email("ann@example.com").await.unwrap().unwrap().id;
+    for number in 0..101 {
+        app.storage.api_keys.create(owner, &format!("key {number}"), None).await.unwrap();
+    }
+    let file = app.file(&token, "a.wav", b"RIFF\0").await;
+    let job = json!({"audio_file_id": file["id"]});
+    let job = app.post("/api/v1/process/transcribe", &token, &job).await.expect(202).json().await;
+
+    let answer = app.get("/api/v1/auth/me/export", &token).await.expect(200);
+    assert!(answer.header("content-disposition").starts_with("attachment"));
+    let export = answer.json().await;
+    let keys: Vec<_> = export.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["account", "api_keys", "exported_at", "files", "jobs", "preferences", "voices"]);
+    assert_eq!(export["account"]["email"], "ann@example.com");
+    assert_eq!(export["preferences"]["preferred_voice"], "alloy");
+    assert_eq!(export["api_keys"].as_array().unwrap().len(), 101);
+    assert_eq!(export["files"].as_array().unwrap().len(), 1);
+    assert_eq!(export["files"][0]["id"], file["id"]);
+    assert_eq!(export["jobs"][0]["job_id"], job["job_id"]);
+    assert_eq!(export["voices"], json!([]));
+    assert!(!export.to_string().contains("argon2"));
+
+    let empty = app.get("/api/v1/auth/me/export", &stranger).await.expect(200).json().await;
+    assert_eq!((&empty["api_keys"], &empty["jobs"]), (&json!([]), &json!([])));
+}
