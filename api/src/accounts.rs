@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use storage::ids::UserId;
+use storage::ids::{LoginId, UserId};
+use storage::logins::{LoginToken, TokenKind};
 use storage::users::{Name, NewUser, User};
 
 use crate::app::App;
@@ -34,6 +35,18 @@ pub(crate) async fn log_in(app: &App, credentials: Credentials) -> Result<User> 
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let right = app.passwords.verify(password, hash).await?;
     user.filter(|user| right && !user.disabled).ok_or_else(ApiError::wrong_credentials)
+}
+
+/// Begins a login of a user who has just shown this password. Whoever makes it another meanwhile ends all logins that
+/// there are, and this one was not there yet: so it is refused where the password is not the same afterwards.
+pub(crate) async fn start_login(app: &App, user: &User, kind: TokenKind) -> Result<(LoginId, LoginToken)> {
+    let storage = &app.services.storage;
+    let (login, token) = storage.logins.start(user.id, kind, LOGIN_LIFETIME).await?;
+    if storage.users.get(user.id).await?.password_hash != user.password_hash {
+        storage.logins.revoke(login).await?;
+        return Err(ApiError::wrong_credentials());
+    }
+    Ok((login, token))
 }
 
 /// The user, where this is their password.

@@ -11,7 +11,7 @@ use storage::logins::{Rotation, TokenKind};
 use storage::users::Name;
 use uuid::Uuid;
 
-use crate::accounts::{self, LOGIN_LIFETIME, NewAccount};
+use crate::accounts::{self, NewAccount};
 use crate::app::App;
 use crate::body::Body;
 use crate::caller::{Caller, Credential};
@@ -60,8 +60,7 @@ impl AuthApi {
     #[oai(path = "/login", method = "post", operation_id = "login_user")]
     async fn login(&self, body: Body<Credentials>) -> Result<Json<TokenPair>> {
         let user = accounts::log_in(&self.app, body.value).await?;
-        let (login, refresh) =
-            self.app.services.storage.logins.start(user.id, TokenKind::Rotating, LOGIN_LIFETIME).await?;
+        let (login, refresh) = accounts::start_login(&self.app, &user, TokenKind::Rotating).await?;
         self.pair(Subject { user: user.id, login }, refresh.as_str())
     }
 

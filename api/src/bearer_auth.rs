@@ -8,7 +8,7 @@ use poem_openapi::{ApiResponse, OpenApi};
 use storage::logins::{Rotation, TokenKind};
 use storage::users::Name;
 
-use crate::accounts::{self, LOGIN_LIFETIME, NewAccount};
+use crate::accounts::{self, NewAccount};
 use crate::app::App;
 use crate::body::Body;
 use crate::caller::Caller;
@@ -47,8 +47,7 @@ impl BearerAuthApi {
     #[oai(path = "/login", method = "post", operation_id = "sign_in")]
     async fn login(&self, body: Body<Credentials>) -> Result<Json<SignedIn>> {
         let user = accounts::log_in(&self.app, body.value).await?;
-        let logins = &self.app.services.storage.logins;
-        let (login, refresh) = logins.start(user.id, TokenKind::Standing, LOGIN_LIFETIME).await?;
+        let (login, refresh) = accounts::start_login(&self.app, &user, TokenKind::Standing).await?;
         Ok(Json(SignedIn {
             token: self.token(Subject { user: user.id, login })?,
             refresh_token: refresh.as_str().to_owned(),

@@ -6,11 +6,10 @@ use pipeline::parameters::Invalid;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 use storage::error::{Conflict, Error as StorageError};
-use storage::ids::UserId;
 use storage::logins::TokenKind;
-use storage::users::{Name, NewUser};
+use storage::users::{Name, NewUser, User};
 
-use crate::accounts::{self, LOGIN_LIFETIME, normal_email};
+use crate::accounts::{self, normal_email};
 use crate::app::App;
 use crate::body::Body;
 use crate::caller::{Caller, Credential, Visitor};
@@ -68,7 +67,7 @@ impl CookieAuthApi {
         let password_hash = self.app.passwords.hash(password).await?;
         let new = NewUser { email, password_hash, name: Name::full(&display_name) };
         let user = self.app.services.storage.users.create(new).await.map_err(by_field)?;
-        let cookie = self.start_session(user.id).await?;
+        let cookie = self.start_session(&user).await?;
         Ok(Registered::Created(Json(user.into()), cookie))
     }
 
@@ -76,7 +75,7 @@ impl CookieAuthApi {
     #[oai(path = "/login", method = "post", operation_id = "login_with_session")]
     async fn login(&self, body: Body<Credentials>) -> Result<LoggedIn> {
         let user = accounts::log_in(&self.app, body.value).await?;
-        let cookie = self.start_session(user.id).await?;
+        let cookie = self.start_session(&user).await?;
         Ok(LoggedIn::Done(Json(user.into()), cookie))
     }
 
@@ -120,9 +119,8 @@ impl CookieAuthApi {
     }
 
     /// The cookie of a session that begins now.
-    async fn start_session(&self, user: UserId) -> Result<String> {
-        let logins = &self.app.services.storage.logins;
-        let (_, session) = logins.start(user, TokenKind::Session, LOGIN_LIFETIME).await?;
+    async fn start_session(&self, user: &User) -> Result<String> {
+        let (_, session) = accounts::start_login(&self.app, user, TokenKind::Session).await?;
         Ok(session_cookie::set(&self.app, &session))
     }
 }

@@ -155,3 +155,19 @@ async fn another_password_ends_every_other_login_at_once() {
     }
     app.post("/api/auth/login", "", &account).await.expect(401);
 }
+
+#[tokio::test]
+async fn no_login_by_the_old_password_outlives_it() {
+    let app = TestApp::new().await;
+    let cookie = browser(&app, "user@example.com").await;
+    let account = json!({"email": "user@example.com", "password": "oldpassword123"});
+    let change = json!({"current_password": "oldpassword123", "new_password": "newpassword456"});
+    let logins = (0..6).map(|_| app.post("/api/auth/login", "", &account));
+    let change = send(&app, Method::POST, "/api/users/change-password", (&cookie, change));
+    let (logins, changed) = tokio::join!(futures_util::future::join_all(logins), change);
+    changed.expect(200);
+    for login in logins.into_iter().filter(|login| login.status == 200) {
+        let me = by_cookie(Method::GET, "/api/auth/me", &login.session()).finish();
+        app.send(me).await.expect(401);
+    }
+}
