@@ -43,8 +43,13 @@ impl App {
     /// the authority alone where a proxy may have changed the scheme.
     pub(crate) fn is_own_origin(&self, origin: &str, request: &Request) -> bool {
         let parts = |url: &str| {
+            let url = url.to_ascii_lowercase();
             let (scheme, rest) = url.split_once("://")?;
-            Some((scheme.to_ascii_lowercase(), rest.split('/').next()?.to_ascii_lowercase()))
+            let authority = rest.split('/').next()?;
+            // Browsers leave out the usual port.
+            let usual = if scheme == "https" { ":443" } else { ":80" };
+            let authority = authority.strip_suffix(usual).unwrap_or(authority);
+            Some((scheme.to_owned(), authority.to_owned()))
         };
         let Some(named) = parts(origin) else { return false };
         match &self.services.config.public_url {
