@@ -13,7 +13,7 @@ use storage::files::{FileKind, NewFile};
 use storage::ids::UserId;
 use storage::jobs::{Job, JobFilter, NewJob, Submitted};
 use storage::page::Page;
-use storage::users::NewUser;
+use storage::users::{Name, NewUser};
 use storage::{Storage, StorageConfig};
 use tokio::io::AsyncWriteExt as _;
 
@@ -90,7 +90,7 @@ impl<'a> User<'a> {
         let new = NewUser {
             email: format!("{name}@example.org"),
             password_hash: String::new(),
-            display_name: name.to_owned(),
+            name: Name::full(name),
         };
         let id = storage.users.create(new).await?.id;
         let mut staging = storage.objects.stage().await?;
