@@ -255,6 +255,7 @@ impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::NotFound => Self::not_found(),
+            StorageError::Forbidden => Self::forbidden("You do not have permission to perform this action"),
             StorageError::Conflict(conflict) => Self::conflict(sentence(&conflict)),
             StorageError::Input { field, issue } => Self::invalid(field, issue),
             StorageError::MissingInput { field } => Self::missing(field),

@@ -10,6 +10,9 @@ pub enum Error {
     /// It does not exist, or belongs to somebody else: the caller cannot tell which.
     #[error("not found")]
     NotFound,
+    /// It exists, and its document lets the caller know that it is somebody else's to see or change.
+    #[error("not permitted")]
+    Forbidden,
     #[error("{0}")]
     Conflict(Conflict),
     /// A value that cannot be, seen only with the rows at hand.

@@ -140,6 +140,7 @@ fn absent(error: Error) -> Error {
             Error::NotFound
         }
         Error::NotFound
+        | Error::Forbidden
         | Error::Conflict(_)
         | Error::Input { .. }
         | Error::MissingInput { .. }
