@@ -13,6 +13,7 @@ mod m20261122_000002_files;
 mod m20261122_000003_jobs;
 mod m20261122_000004_voices;
 mod m20261122_000004_web_logins;
+mod m20261122_000005_voice_sessions;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -69,6 +70,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000003_jobs::Migration),
             Box::new(m20261122_000004_voices::Migration),
             Box::new(m20261122_000004_web_logins::Migration),
+            Box::new(m20261122_000005_voice_sessions::Migration),
         ]
     }
 }

@@ -78,3 +78,7 @@ impl FromStr for ProjectId {
         text.parse().map(Self)
     }
 }
+
+/// Voice sessions count up, as their document has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct VoiceSessionId(pub i64);

@@ -21,6 +21,7 @@ mod secrets;
 mod sweep;
 pub mod uploads;
 pub mod users;
+pub mod voice_sessions;
 pub mod voices;
 
 pub use crate::sweep::Swept;
@@ -38,6 +39,7 @@ use crate::{
     queue::{MemoryQueue, Queue},
     uploads::Uploads,
     users::Users,
+    voice_sessions::VoiceSessions,
     voices::Voices,
 };
 use sea_orm::ConnectionTrait;
@@ -62,6 +64,7 @@ pub struct Storage {
     pub logins: Logins,
     pub api_keys: ApiKeys,
     pub projects: Projects,
+    pub voice_sessions: VoiceSessions,
     pub files: Files,
     pub uploads: Uploads,
     pub jobs: Jobs,
@@ -102,6 +105,7 @@ impl Storage {
             logins: Logins::new(database.clone()),
             api_keys: ApiKeys::new(database.clone()),
             projects: Projects::new(database.clone()),
+            voice_sessions: VoiceSessions::new(database.clone()),
             voices: Voices::new(files.clone()),
             jobs: Jobs::new(database.clone(), events.clone(), terms),
             files,

@@ -25,6 +25,15 @@ pub struct Listing<T> {
     pub next_cursor: Option<String>,
 }
 
+/// A part of a list whose items count up, newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberedPage {
+    /// At least 1, at most [`LARGEST_PAGE`]; what lies outside is brought inside.
+    pub limit: u64,
+    /// Only items with a smaller number: the last one of the page before.
+    pub before: Option<i64>,
+}
+
 impl Page {
     /// The first page, as large as pages go.
     pub fn first() -> Self {
@@ -77,6 +86,19 @@ where
         );
     }
     Ok(select.order_by_desc(keys.created_at).order_by_desc(keys.id).limit(page.limit() + 1))
+}
+
+/// Narrows `select` to one page by the column that counts up.
+pub(crate) fn narrow_numbered<E, C>(select: Select<E>, number: C, page: &NumberedPage) -> Select<E>
+where
+    E: EntityTrait,
+    C: ColumnTrait,
+{
+    let select = match page.before {
+        Some(before) => select.filter(number.lt(before)),
+        None => select,
+    };
+    select.order_by_desc(number).limit(page.limit.clamp(1, LARGEST_PAGE))
 }
 
 /// The page out of the rows that [`narrow`] selected.

@@ -1,4 +1,4 @@
-//! Users, logins, API keys and projects.
+//! Users, logins and API keys.
 
 use crate::world::{QUOTA, World};
 use std::time::Duration;
@@ -152,19 +152,6 @@ async fn an_api_key_opens_until_it_expires_or_is_deleted() {
     assert_eq!(keys.owner_of(&kept_plain).await.unwrap(), None);
     world.clock.advance(DAY);
     assert_eq!(keys.owner_of(&plain).await.unwrap(), None);
-}
-
-#[tokio::test]
-async fn a_project_is_found_by_name_or_made() {
-    let world = World::new().await;
-    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
-    let projects = &world.storage.projects;
-    let made = projects.find_or_create(ada, "film").await.unwrap();
-    assert_eq!(projects.find_or_create(ada, "film").await.unwrap(), made);
-    assert_ne!(projects.find_or_create(bob, "film").await.unwrap().id, made.id);
-    assert_ne!(projects.find_or_create(ada, "Film").await.unwrap().id, made.id);
-    assert_eq!(projects.find(ada, made.id).await.unwrap(), made);
-    assert!(matches!(projects.find(bob, made.id).await, Err(Error::NotFound)));
 }
 
 #[track_caller]

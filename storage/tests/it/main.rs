@@ -9,6 +9,7 @@ mod files;
 mod jobs;
 mod lifecycle;
 mod play;
+mod projects;
 mod queue;
 mod schema;
 mod sweep;
