@@ -48,6 +48,13 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("retry_job", &[409]),
     ("create_voice_profile", &[404, 409, 503, 507]),
     ("preview_voice", &[409, 503]),
+    ("get_project", &[403]),
+    ("replace_project", &[403]),
+    ("update_project", &[403]),
+    ("delete_project", &[403]),
+    ("list_voice_sessions", &[403, 404]),
+    ("start_voice_session", &[403, 404]),
+    ("finish_voice_session", &[403, 404]),
     ("get_metrics", &[401, 403]),
 ];
 

@@ -27,6 +27,7 @@ mod operations;
 mod passwords;
 mod peer;
 mod process;
+mod projects;
 mod range;
 mod refresh_token;
 mod schema;
@@ -39,6 +40,7 @@ mod upload_form;
 mod uploads;
 mod usage;
 mod users;
+mod voice_sessions;
 mod voices;
 
 use std::io;
@@ -158,6 +160,8 @@ type Apis = (
     process::ProcessApi,
     jobs::JobsApi,
     voices::VoicesApi,
+    projects::ProjectsApi,
+    voice_sessions::VoiceSessionsApi,
     usage::UsageApi,
     operations::OperationsApi,
 );
@@ -176,6 +180,8 @@ fn apis(app: &Arc<App>) -> Apis {
         process::ProcessApi { app: app() },
         jobs::JobsApi { app: app() },
         voices::VoicesApi { app: app() },
+        projects::ProjectsApi { app: app() },
+        voice_sessions::VoiceSessionsApi { app: app() },
         usage::UsageApi { app: app() },
         operations::OperationsApi { app: app() },
     )

@@ -14,6 +14,8 @@ pub(crate) enum Tag {
     Processing,
     /// Voices that speak
     Voices,
+    /// Projects, and the voice sessions inside them
+    Projects,
     /// For those who run the server
     Operations,
 }

@@ -4,6 +4,7 @@ pub(crate) mod auth;
 pub(crate) mod files;
 pub(crate) mod jobs;
 pub(crate) mod process;
+pub(crate) mod projects;
 pub(crate) mod time;
 pub(crate) mod users;
 pub(crate) mod voices;

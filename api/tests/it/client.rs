@@ -67,6 +67,16 @@ impl TestApp {
         self.send(request(Method::DELETE, path, token).finish()).await
     }
 
+    pub(crate) async fn put(&self, path: &str, token: &str, body: &Value) -> Answer {
+        let request = request(Method::PUT, path, token).content_type("application/json");
+        self.send(request.body(body.to_string())).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, token: &str, body: &Value) -> Answer {
+        let request = request(Method::PATCH, path, token).content_type("application/json");
+        self.send(request.body(body.to_string())).await
+    }
+
     pub(crate) async fn post(&self, path: &str, token: &str, body: &Value) -> Answer {
         self.post_bytes(path, token, body.to_string()).await
     }

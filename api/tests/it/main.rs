@@ -12,6 +12,7 @@ mod files;
 mod jobs;
 mod me;
 mod openapi;
+mod projects;
 mod server;
 mod uploads;
 mod users;
