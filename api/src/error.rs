@@ -333,6 +333,13 @@ fn sentence(conflict: &Conflict) -> &'static str {
         }
         Conflict::UploadIncomplete => "Parts of the upload are missing",
         Conflict::ChecksumMismatch => "The bytes received do not have the sha256 that was announced",
+        Conflict::RoomLive => "The room has a live session already",
+        Conflict::SessionNotScheduled => "Only a scheduled session can be started or cancelled",
+        Conflict::SessionNotLive => "The session is not live",
+        Conflict::NotJoined => "Join the session first",
+        Conflict::OwnerIsHost => "The owner of the room stays its host",
+        Conflict::ScreenTaken => "Somebody else shares their screen",
+        Conflict::ScreenFree => "Nobody shares their screen",
     }
 }
 

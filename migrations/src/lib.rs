@@ -14,6 +14,7 @@ mod m20261122_000003_jobs;
 mod m20261122_000004_voices;
 mod m20261122_000004_web_logins;
 mod m20261122_000005_voice_sessions;
+mod m20261122_000006_rooms;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -71,6 +72,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_voices::Migration),
             Box::new(m20261122_000004_web_logins::Migration),
             Box::new(m20261122_000005_voice_sessions::Migration),
+            Box::new(m20261122_000006_rooms::Migration),
         ]
     }
 }

@@ -51,6 +51,20 @@ pub enum Conflict {
     UploadIncomplete,
     #[error("the content does not have the checksum that was promised")]
     ChecksumMismatch,
+    #[error("the room has a live session")]
+    RoomLive,
+    #[error("the session is not one that is yet to be")]
+    SessionNotScheduled,
+    #[error("the session is not live")]
+    SessionNotLive,
+    #[error("the user is not in the session")]
+    NotJoined,
+    #[error("the owner of the room is the host of its sessions")]
+    OwnerIsHost,
+    #[error("somebody shares their screen")]
+    ScreenTaken,
+    #[error("nobody shares their screen")]
+    ScreenFree,
 }
 
 impl Error {

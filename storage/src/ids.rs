@@ -59,6 +59,11 @@ ids!(
     UploadId,
     JobId,
     VoiceId,
+    RoomId,
+    /// A session of a room.
+    MeetingId,
+    /// Something said in a session.
+    MessageId,
 );
 
 /// Projects count up, as their document has it.

@@ -16,6 +16,7 @@ pub mod page;
 pub mod preferences;
 pub mod projects;
 pub mod queue;
+pub mod rooms;
 mod rows;
 mod secrets;
 mod sweep;
@@ -37,6 +38,7 @@ use crate::{
     objects::{DiskObjects, Objects},
     projects::Projects,
     queue::{MemoryQueue, Queue},
+    rooms::{Rooms, meetings::Meetings},
     uploads::Uploads,
     users::Users,
     voice_sessions::VoiceSessions,
@@ -69,6 +71,8 @@ pub struct Storage {
     pub uploads: Uploads,
     pub jobs: Jobs,
     pub voices: Voices,
+    pub rooms: Rooms,
+    pub meetings: Meetings,
     pub objects: Arc<dyn Objects>,
     pub events: Events,
     pub queue: Arc<dyn Queue>,
@@ -107,6 +111,8 @@ impl Storage {
             projects: Projects::new(database.clone()),
             voice_sessions: VoiceSessions::new(database.clone()),
             voices: Voices::new(files.clone()),
+            rooms: Rooms::new(database.clone()),
+            meetings: Meetings::new(database.clone()),
             jobs: Jobs::new(database.clone(), events.clone(), terms),
             files,
             uploads,

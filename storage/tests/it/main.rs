@@ -11,6 +11,8 @@ mod lifecycle;
 mod play;
 mod projects;
 mod queue;
+mod rooms;
+mod scale;
 mod schema;
 mod sweep;
 mod uploads;
