@@ -50,6 +50,34 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Body<T> {
     }
 }
 
+/// Extracts a `T` where there is a body, and refuses it as [`Body`] does; none where it is empty, of whatever type.
+pub(crate) struct OptionalBody<T>(pub(crate) Option<T>);
+
+impl<'a, T: ParseFromJSON> ApiExtractor<'a> for OptionalBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let media = MetaMediaType { content_type: "application/json", schema: T::schema_ref() };
+        Some(MetaRequest { description: None, content: vec![media], required: false })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let value = read_optional_json(request, body).await?;
+        Ok(Self(value.map(typed).transpose()?.map(|body: Body<T>| body.value)))
+    }
+}
+
 /// Extracts the bytes of the body as they come, whatever their content type or none.
 pub(crate) struct RawBody(pub(crate) poem::Body);
 

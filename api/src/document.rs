@@ -55,6 +55,17 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("list_voice_sessions", &[403, 404]),
     ("start_voice_session", &[403, 404]),
     ("finish_voice_session", &[403, 404]),
+    ("update_room", &[403]),
+    ("delete_room", &[403]),
+    ("start_session", &[403, 409]),
+    ("schedule_session", &[403]),
+    ("cancel_session", &[403, 409]),
+    ("end_session", &[403, 409]),
+    ("join_session", &[403, 409]),
+    ("set_participant_role", &[403, 409]),
+    ("start_screen_share", &[409]),
+    ("stop_screen_share", &[403, 409]),
+    ("send_chat_message", &[409]),
     ("get_metrics", &[401, 403]),
 ];
 

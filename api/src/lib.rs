@@ -23,6 +23,7 @@ mod internal;
 mod jobs;
 mod me;
 mod media_types;
+mod meetings;
 mod operations;
 mod passwords;
 mod peer;
@@ -30,6 +31,7 @@ mod process;
 mod projects;
 mod range;
 mod refresh_token;
+mod rooms;
 mod schema;
 mod session_cookie;
 mod signed_url;
@@ -162,6 +164,8 @@ type Apis = (
     voices::VoicesApi,
     projects::ProjectsApi,
     voice_sessions::VoiceSessionsApi,
+    rooms::RoomsApi,
+    meetings::MeetingsApi,
     usage::UsageApi,
     operations::OperationsApi,
 );
@@ -182,6 +186,8 @@ fn apis(app: &Arc<App>) -> Apis {
         voices::VoicesApi { app: app() },
         projects::ProjectsApi { app: app() },
         voice_sessions::VoiceSessionsApi { app: app() },
+        rooms::RoomsApi { app: app() },
+        meetings::MeetingsApi { app: app() },
         usage::UsageApi { app: app() },
         operations::OperationsApi { app: app() },
     )

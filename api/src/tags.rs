@@ -16,6 +16,8 @@ pub(crate) enum Tag {
     Voices,
     /// Projects, and the voice sessions inside them
     Projects,
+    /// Rooms, and the sessions held in them
+    Rooms,
     /// For those who run the server
     Operations,
 }

@@ -5,13 +5,14 @@ pub(crate) mod files;
 pub(crate) mod jobs;
 pub(crate) mod process;
 pub(crate) mod projects;
+pub(crate) mod rooms;
 pub(crate) mod time;
 pub(crate) mod users;
 pub(crate) mod voices;
 
 use poem_openapi::types::{ParseFromJSON, ToJSON};
 use poem_openapi::{ApiResponse, Object};
-use storage::page::Page;
+use storage::page::{Listing, Page};
 
 /// What was asked for is done, and there is nothing to say about it.
 #[derive(ApiResponse)]
@@ -27,6 +28,30 @@ pub(crate) struct Listed<T: ParseFromJSON + ToJSON> {
     pub(crate) items: Vec<T>,
     /// Send it as `cursor` for the next page; null on the last.
     pub(crate) next_cursor: Option<String>,
+}
+
+/// What `[onevoice]` wraps its objects in.
+#[derive(Object)]
+pub(crate) struct Data<T: ParseFromJSON + ToJSON> {
+    pub(crate) data: T,
+}
+
+/// What `[onevoice]` wraps its lists in; one page, newest first.
+#[derive(Object)]
+#[oai(rename_all = "camelCase")]
+pub(crate) struct DataList<T: ParseFromJSON + ToJSON> {
+    pub(crate) data: Vec<T>,
+    /// Where the next page starts; null on the last.
+    pub(crate) next_cursor: Option<String>,
+}
+
+impl<T: ParseFromJSON + ToJSON> DataList<T> {
+    pub(crate) fn of<U>(listing: Listing<U>) -> Self
+    where
+        T: From<U>,
+    {
+        Self { data: listing.items.into_iter().map(T::from).collect(), next_cursor: listing.next_cursor }
+    }
 }
 
 /// Items of a page where the client does not say.

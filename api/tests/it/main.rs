@@ -13,6 +13,7 @@ mod jobs;
 mod me;
 mod openapi;
 mod projects;
+mod rooms;
 mod server;
 mod uploads;
 mod users;
