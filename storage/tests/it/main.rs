@@ -12,7 +12,6 @@ mod play;
 mod projects;
 mod queue;
 mod rooms;
-mod scale;
 mod schema;
 mod sweep;
 mod uploads;
