@@ -40,10 +40,21 @@ pub(super) struct Token {
     pub(super) end: f64,
 }
 
+/// Seconds from which on a window is long. Whisper hears it in full at once, and may stop before its end: then whisper.cpp
+/// goes on from there. A short one is heard to its end in one pass.
+const LONG: f64 = 16.0;
+
 #[derive(Clone, Copy)]
 struct Sound<'a> {
     samples: &'a [f32],
     speech_seconds: f64,
+    passes: Passes,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Passes {
+    One,
+    AsManyAsItTakes,
 }
 
 pub(super) struct Decoder<'a> {
@@ -116,14 +127,15 @@ impl<'a> Decoder<'a> {
     ) -> Result<Vec<Spoken>, EngineError> {
         let full = self.context.model_n_audio_ctx();
         let fitted = fitted_context(window.duration()).min(full);
-        let sound = Sound { samples, speech_seconds: window.speech_end - window.start };
+        let passes = if window.duration() <= LONG { Passes::One } else { Passes::AsManyAsItTakes };
+        let sound = Sound { samples, speech_seconds: window.speech_end - window.start, passes };
         self.run(sound, fitted, observer)?;
-        let quick = self.spoken();
+        let quick = self.spoken(passes);
         if fitted == full || !is_doubtful(&quick) {
             return Ok(quick);
         }
         self.run(sound, full, observer)?;
-        Ok(self.spoken())
+        Ok(self.spoken(passes))
     }
 
     fn run(
@@ -137,6 +149,8 @@ impl<'a> Decoder<'a> {
         let mut watch = Watch { observer };
         let mut parameters = parameters(&self.request, &self.prompt, audio_context);
         parameters.set_n_threads(self.threads as c_int);
+        // Else whisper.cpp listens once more, with all its work, to what follows the last time that Whisper told.
+        parameters.set_single_segment(sound.passes == Passes::One);
         // Without this bound Whisper would listen once more to the silence behind the last word.
         parameters.set_duration_ms((sound.speech_seconds.max(SHORTEST) * 1000.0) as c_int);
         watch.install(&mut parameters);
@@ -147,11 +161,11 @@ impl<'a> Decoder<'a> {
         result.map_err(|error| EngineError::Internal(anyhow!("whisper.cpp failed: {error}")))
     }
 
-    fn spoken(&self) -> Vec<Spoken> {
+    fn spoken(&self, passes: Passes) -> Vec<Spoken> {
         let spaced =
             !self.request.language.is_some_and(|code| UNSPACED.contains(&code)) || self.request.translate;
-        let reading =
-            Reading { text_end: self.context.token_eot(), first_time: self.context.token_beg(), spaced };
+        let (text_end, first_time) = (self.context.token_eot(), self.context.token_beg());
+        let reading = Reading { text_end, first_time, spaced, passes };
         self.state.as_iter().flat_map(|segment| split(&segment, &reading)).collect()
     }
 }
@@ -161,9 +175,10 @@ struct Reading {
     text_end: c_int,
     first_time: c_int,
     spaced: bool,
+    passes: Passes,
 }
 
-/// The whole of a window, cut where Whisper itself tells a time.
+/// A window of one pass is cut where Whisper itself tells a time; the segments of several passes are cut already.
 fn split(segment: &WhisperSegment<'_>, reading: &Reading) -> Vec<Spoken> {
     /// Seconds from one token of time to the next.
     const STEP: f64 = 0.02;
@@ -175,7 +190,7 @@ fn split(segment: &WhisperSegment<'_>, reading: &Reading) -> Vec<Spoken> {
         let id = token.token_id();
         if id < reading.text_end {
             tokens.extend(text_token(&token));
-        } else if reading.first_time <= id {
+        } else if reading.passes == Passes::One && reading.first_time <= id {
             let time = f64::from(id - reading.first_time) * STEP;
             if !tokens.is_empty() {
                 parts.push(Spoken { start, end: time, tokens: std::mem::take(&mut tokens), spaced });
@@ -231,8 +246,6 @@ fn parameters<'p>(
     // Windows are apart in time, and one that went wrong must not spoil the next.
     parameters.set_no_context(true);
     parameters.set_suppress_nst(true);
-    // Else whisper.cpp listens once more, with all its work, to what follows the last time that Whisper told.
-    parameters.set_single_segment(true);
     parameters.set_token_timestamps(true);
     parameters.set_print_special(false);
     parameters.set_print_progress(false);
@@ -247,7 +260,6 @@ fn parameters<'p>(
 fn fitted_context(duration: f64) -> c_int {
     const POSITIONS_PER_SECOND: f64 = 50.0;
     const FULL: f64 = 1500.0;
-    const LONG: f64 = 16.0;
     if LONG < duration {
         return FULL as c_int;
     }
