@@ -1,5 +1,6 @@
 //! What every handler may use, made once from the services.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -7,10 +8,12 @@ use poem::Request;
 use uuid::Uuid;
 
 use crate::Services;
+use crate::client_address::client_address;
 use crate::doors::BuiltinVoice;
 use crate::error::ApiError;
 use crate::passwords::Passwords;
 use crate::signed_url::UrlSigner;
+use crate::throttle::Throttle;
 use crate::tokens::Tokens;
 
 pub(crate) struct App {
@@ -18,6 +21,8 @@ pub(crate) struct App {
     pub(crate) tokens: Tokens,
     pub(crate) passwords: Passwords,
     pub(crate) urls: UrlSigner,
+    /// None where nothing is limited.
+    pub(crate) throttle: Option<Throttle>,
 }
 
 impl App {
@@ -26,6 +31,7 @@ impl App {
             tokens: Tokens::new(&services.config.token_secret),
             passwords: Passwords::new(),
             urls: UrlSigner::new(&services.config.url_secret),
+            throttle: services.config.rates.clone().map(Throttle::new),
             services,
         })
     }
@@ -33,6 +39,11 @@ impl App {
     /// The one that serves this request.
     pub(crate) fn of(request: &Request) -> Result<&Arc<Self>, ApiError> {
         request.data().ok_or_else(|| ApiError::internal("the request carries no application"))
+    }
+
+    /// Where `request` comes from, as far as that is known.
+    pub(crate) fn client_address(&self, request: &Request) -> Option<IpAddr> {
+        client_address(request, &self.services.config.trusted_proxies)
     }
 
     pub(crate) fn builtin_voice(&self, id: Uuid) -> Option<BuiltinVoice> {

@@ -248,6 +248,7 @@ fn key_object(key: ApiKey) -> ApiKeyObject {
         prefix: key.prefix,
         expires_at: key.expires_at.map(Into::into),
         last_used_at: key.last_used_at.map(Into::into),
+        requests_per_minute: key.requests_per_minute.map(Into::into),
         created_at: key.created_at.into(),
     }
 }

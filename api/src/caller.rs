@@ -1,12 +1,14 @@
 //! Who calls. A handler that takes a [`Caller`] or an [`Access`] can be reached by nobody else; they come first among
 //! its arguments, so that a stranger's body is not even read.
 
+use std::num::NonZeroU32;
+
 use chrono::Utc;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use storage::api_keys::API_KEY_PREFIX;
-use storage::ids::{LoginId, UserId};
+use storage::ids::{ApiKeyId, LoginId, UserId};
 
 use crate::app::{App, Links};
 use crate::error::{ApiError, Result};
@@ -129,24 +131,57 @@ pub(crate) fn bearer(request: &Request) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
 }
 
+/// Whoever was recognised by a token.
+#[derive(Clone)]
+pub(crate) struct Known {
+    pub(crate) user: UserId,
+    credential: Credential,
+    /// Requests a minute of the API key, where it has a rate of its own.
+    pub(crate) own_rate: Option<(ApiKeyId, NonZeroU32)>,
+}
+
+/// What [`recognise`] found, for the handler of the same request.
+#[derive(Clone)]
+struct Recognised(Option<Known>);
+
+/// Who sends the request, found out once for all that ask; none where it carries no token that is good.
+pub(crate) async fn recognise(request: &mut Request) -> Result<Option<Known>> {
+    let known = match bearer(request) {
+        Some(token) => identify(App::of(request)?, token).await?,
+        None => None,
+    };
+    request.set_data(Recognised(known.clone()));
+    Ok(known)
+}
+
 async fn authenticate(request: &Request) -> Result<Caller> {
     let app = App::of(request)?;
     let token = bearer(request).ok_or_else(ApiError::unauthenticated)?;
-    let (user, credential) = identify(app, token).await?.ok_or_else(ApiError::invalid_token)?;
+    let known = match request.data::<Recognised>() {
+        Some(Recognised(known)) => known.clone(),
+        None => identify(app, token).await?,
+    };
+    let Known { user, credential, .. } = known.ok_or_else(ApiError::invalid_token)?;
     Ok(Caller { user, credential, links: app.links(request) })
 }
 
 /// Whose token it is, and of which login; none when it is none of ours, has run out or was revoked.
-async fn identify(app: &App, token: &str) -> Result<Option<(UserId, Credential)>> {
+async fn identify(app: &App, token: &str) -> Result<Option<Known>> {
     let storage = &app.services.storage;
     if token.starts_with(API_KEY_PREFIX) {
-        let owner = storage.api_keys.owner_of(token).await?;
-        return Ok(owner.map(|user| (user, Credential::ApiKey(token.to_owned()))));
+        let key = storage.api_keys.opened_by(token).await?;
+        return Ok(key.map(|key| Known {
+            user: key.owner,
+            credential: Credential::ApiKey(token.to_owned()),
+            own_rate: key.requests_per_minute.map(|rate| (key.id, rate)),
+        }));
     }
     match app.tokens.verify(token) {
-        Some(subject) if storage.logins.is_live(subject.login).await? => {
-            Ok(Some((subject.user, Credential::Login(subject.login))))
-        }
+        Some(subject) if storage.logins.is_live(subject.login).await? => Ok(Some(Known {
+            user: subject.user,
+            credential: Credential::Login(subject.login),
+            own_rate: None,
+        })),
         Some(_) | None => Ok(None),
     }
 }

@@ -9,12 +9,14 @@ use poem::endpoint::{BoxEndpoint, make};
 use poem::http::{HeaderValue, Method};
 use poem_openapi::payload::Payload;
 use poem_openapi::registry::{
-    MetaApi, MetaMediaType, MetaOperation, MetaParamIn, MetaResponse, MetaSchema, MetaSchemaRef, Registry,
+    MetaApi, MetaHeader, MetaMediaType, MetaOperation, MetaParamIn, MetaResponse, MetaSchema, MetaSchemaRef,
+    Registry,
 };
 use poem_openapi::types::Type;
 use poem_openapi::{Object, OpenApi, OpenApiService};
 
 use crate::error::{ApiError, Dialect};
+use crate::throttle::Class;
 
 const TITLE: &str = "Voxmill";
 const DESCRIPTION: &str = "Turns recorded voice and video into other voice and video.";
@@ -56,6 +58,9 @@ struct ErrorObject {
     details: Option<ErrorDetails>,
     /// The same in the words of another dialect.
     detail: String,
+    /// Seconds until another request is admitted, where there were too many.
+    #[oai(skip_serializing_if_is_none)]
+    retry_after: Option<u64>,
 }
 
 /// The field at fault and what is wrong with it.
@@ -70,6 +75,9 @@ struct ErrorDetails {
 #[oai(rename = "Detail")]
 struct DetailObject {
     detail: String,
+    /// Seconds until another request is admitted, where there were too many.
+    #[oai(skip_serializing_if_is_none)]
+    retry_after: Option<u64>,
 }
 
 /// The routes of `T`, which also refuse the methods that they lack.
@@ -95,7 +103,12 @@ impl<T: OpenApi> OpenApi for Document<T> {
                 Dialect::Coded => ErrorObject::schema_ref(),
                 Dialect::Detail => DetailObject::schema_ref(),
             };
-            path.operations.iter_mut().for_each(|operation| add_refusals(operation, &schema));
+            for operation in &mut path.operations {
+                add_refusals(operation, &schema);
+                if Class::of(&operation.method, &path.path).is_some() {
+                    operation.responses.responses.push(too_many_requests(&schema));
+                }
+            }
         }
         apis
     }
@@ -175,6 +188,23 @@ fn add_refusals(operation: &mut MetaOperation, schema: &MetaSchemaRef) {
     operation.responses.responses.extend(statuses.into_iter().map(|status| refusal(status, schema)));
 }
 
+fn too_many_requests(schema: &MetaSchemaRef) -> MetaResponse {
+    let header = |name: &str, description: &str| MetaHeader {
+        name: name.to_owned(),
+        description: Some(description.to_owned()),
+        required: true,
+        deprecated: false,
+        schema: i64::schema_ref(),
+    };
+    let headers = vec![
+        header("Retry-After", "Seconds until another request is admitted."),
+        header("X-RateLimit-Limit", "Requests that are admitted at once."),
+        header("X-RateLimit-Remaining", "Those that are left."),
+        header("X-RateLimit-Reset", "The second of Unix time in which all of them are there again."),
+    ];
+    MetaResponse { headers, ..refusal(429, schema) }
+}
+
 fn refusal(status: u16, schema: &MetaSchemaRef) -> MetaResponse {
     MetaResponse {
         description: match status {
@@ -186,6 +216,7 @@ fn refusal(status: u16, schema: &MetaSchemaRef) -> MetaResponse {
             413 => "Too large",
             415 => "Not of a type that is accepted here",
             416 => "None of the bytes asked for exist",
+            429 => "Too many requests",
             500 => "Something failed on our side",
             503 => "Not now",
             507 => "No room left",

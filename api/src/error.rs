@@ -30,6 +30,7 @@ pub(crate) enum Code {
     PayloadTooLarge,
     UnsupportedMediaType,
     RangeNotSatisfiable,
+    RateLimitExceeded,
     InternalError,
     ServiceUnavailable,
     InsufficientStorage,
@@ -48,6 +49,7 @@ impl Code {
             Self::PayloadTooLarge => "payload_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::RangeNotSatisfiable => "range_not_satisfiable",
+            Self::RateLimitExceeded => "rate_limit_exceeded",
             Self::InternalError => "internal_error",
             Self::ServiceUnavailable => "service_unavailable",
             Self::InsufficientStorage => "insufficient_storage",
@@ -65,6 +67,7 @@ impl Code {
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::RateLimitExceeded => StatusCode::TOO_MANY_REQUESTS,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::InsufficientStorage => StatusCode::INSUFFICIENT_STORAGE,
@@ -81,6 +84,8 @@ pub(crate) struct ApiError {
     /// The sentence that `[voice-project]` clients read.
     detail: Cow<'static, str>,
     invalid: Option<Box<Invalid>>,
+    /// Seconds, said in the body too.
+    retry_after: Option<u64>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -153,6 +158,13 @@ impl ApiError {
         error.with_header(header::CONTENT_RANGE, number_header(format!("bytes */{size}")))
     }
 
+    /// One more is admitted after so many seconds.
+    pub(crate) fn too_many_requests(seconds: u64) -> Self {
+        let error = Self::new(Code::RateLimitExceeded, "Too many requests, please try again later")
+            .with_header(header::RETRY_AFTER, HeaderValue::from(seconds));
+        Self { retry_after: Some(seconds), ..error }
+    }
+
     pub(crate) fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::ServiceUnavailable, message)
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
@@ -180,10 +192,13 @@ impl ApiError {
 
     /// The answer, in the dialect of `path`.
     pub(crate) fn render(&self, path: &str) -> Response {
-        let body = match Dialect::of(path) {
+        let mut body = match Dialect::of(path) {
             Dialect::Coded => self.coded(),
             Dialect::Detail => self.detailed(),
         };
+        if let Some(seconds) = self.retry_after {
+            body["retry_after"] = json!(seconds);
+        }
         let mut response = poem::web::Json(body).with_status(self.status()).into_response();
         response.headers_mut().extend(self.headers.iter().cloned());
         response
@@ -206,7 +221,7 @@ impl ApiError {
 
     fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         let message = message.into();
-        Self { code, detail: message.clone(), message, invalid: None, headers: vec![] }
+        Self { code, detail: message.clone(), message, invalid: None, retry_after: None, headers: vec![] }
     }
 
     fn unauthorized(detail: &'static str) -> Self {

@@ -5,6 +5,7 @@ mod app;
 mod auth;
 mod body;
 mod caller;
+mod client_address;
 mod connections;
 mod cors;
 mod document;
@@ -16,15 +17,18 @@ mod events;
 mod files;
 mod intake;
 mod jobs;
+mod limiter;
 mod media_types;
 mod operations;
 mod passwords;
 mod process;
 mod range;
+mod rates;
 mod schema;
 mod signed_url;
 mod strict_json;
 mod tags;
+mod throttle;
 mod tokens;
 mod upload_form;
 mod uploads;
@@ -43,6 +47,9 @@ use storage::Storage;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+pub use client_address::{InvalidNetwork, Network};
+pub use rates::{InvalidRate, Rate, Rates};
 
 use app::App;
 use connections::{Counted, Guarded, Requests};
@@ -64,6 +71,10 @@ pub struct ApiConfig {
     pub metrics_token: Option<String>,
     /// Largest file, in bytes, in one upload or in parts.
     pub max_upload_bytes: u64,
+    /// How much of the server each client may have; none limits nobody.
+    pub rates: Option<Rates>,
+    /// Proxies that are believed when they say for whom they speak.
+    pub trusted_proxies: Vec<Network>,
     /// Connections at once; those beyond wait.
     pub max_connections: usize,
     /// How long a client may be silent where it is its turn: with the rest of a request, with the next one, or in taking
@@ -122,6 +133,9 @@ pub fn routes(services: Services) -> impl Endpoint<Output = Response> {
         .around(edge::hurry)
         .around(edge::head)
         .around(edge::answer)
+        // As in [`serve`]: the types of all layers together are too deep.
+        .boxed()
+        .around(throttle::throttle)
         .around(cors::cors)
         .around(edge::protect)
         .around(edge::trace)

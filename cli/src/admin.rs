@@ -4,6 +4,7 @@ use crate::config::{Config, Overrides};
 use crate::{say, serve};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use std::num::NonZeroU32;
 use storage::users::Role;
 
 #[derive(Args)]
@@ -25,6 +26,9 @@ enum Action {
         email: String,
         #[arg(long, default_value = "command line")]
         name: String,
+        /// Requests a minute of this key, in place of the limits that hold for browsers
+        #[arg(long, value_name = "REQUESTS", default_value = "600")]
+        rate: NonZeroU32,
     },
 }
 
@@ -34,10 +38,11 @@ impl Admin {
         match self.action {
             Action::Add { email } => set_role(&storage, &email, Role::Admin).await,
             Action::Remove { email } => set_role(&storage, &email, Role::User).await,
-            Action::ApiKey { email, name } => {
+            Action::ApiKey { email, name, rate } => {
                 let user = storage.users.by_email(&email).await?.with_context(|| unknown(&email))?;
-                let (_, key) = storage.api_keys.create(user.id, &name, None).await?;
-                say(&key);
+                let (key, plain) = storage.api_keys.create(user.id, &name, None).await?;
+                storage.api_keys.set_rate(user.id, key.id, rate).await?;
+                say(&plain);
                 Ok(())
             }
         }

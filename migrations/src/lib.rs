@@ -12,6 +12,7 @@ mod m20261122_000001_accounts;
 mod m20261122_000002_files;
 mod m20261122_000003_jobs;
 mod m20261122_000004_voices;
+mod m20261122_000007_safety;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -67,6 +68,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_files::Migration),
             Box::new(m20261122_000003_jobs::Migration),
             Box::new(m20261122_000004_voices::Migration),
+            Box::new(m20261122_000007_safety::Migration),
         ]
     }
 }

@@ -84,6 +84,7 @@ pub(crate) mod api_keys {
         pub expires_at: Option<DateTimeUtc>,
         pub last_used_at: Option<DateTimeUtc>,
         pub created_at: DateTimeUtc,
+        pub requests_per_minute: Option<i32>,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

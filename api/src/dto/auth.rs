@@ -73,6 +73,8 @@ pub(crate) struct ApiKeyObject {
     pub(crate) prefix: String,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) last_used_at: Option<Timestamp>,
+    /// Of the key alone, where an administrator gave it a rate of its own.
+    pub(crate) requests_per_minute: Option<u32>,
     pub(crate) created_at: Timestamp,
 }
 

@@ -37,7 +37,13 @@ pub(crate) struct Answer {
 
 impl TestApp {
     pub(crate) async fn new() -> Self {
-        let (services, directory) = services(QUOTA).await;
+        Self::with(|_| {}).await
+    }
+
+    /// With another configuration.
+    pub(crate) async fn with(change: impl FnOnce(&mut ApiConfig)) -> Self {
+        let (mut services, directory) = services(QUOTA).await;
+        change(&mut services.config);
         let (storage, shutdown) = (services.storage.clone(), services.shutdown.clone());
         Self { routes: api::routes(services).boxed(), storage, shutdown, _directory: directory }
     }
@@ -115,6 +121,8 @@ pub(crate) async fn services(default_quota_bytes: u64) -> (Services, TempDir) {
             url_secret: b"a url secret of thirty-two bytes".to_vec(),
             metrics_token: None,
             max_upload_bytes: MAX_UPLOAD,
+            rates: None,
+            trusted_proxies: vec![],
             max_connections: 100,
             patience: Duration::from_secs(60),
         },

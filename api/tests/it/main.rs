@@ -8,6 +8,7 @@ mod doubles;
 mod edge;
 mod files;
 mod jobs;
+mod limits;
 mod openapi;
 mod server;
 mod uploads;

@@ -1,6 +1,7 @@
 //! Users, logins, API keys and projects.
 
 use crate::world::{QUOTA, World};
+use std::num::NonZeroU32;
 use std::time::Duration;
 use storage::{
     error::{Conflict, Error},
@@ -152,6 +153,21 @@ async fn an_api_key_opens_until_it_expires_or_is_deleted() {
     assert_eq!(keys.owner_of(&kept_plain).await.unwrap(), None);
     world.clock.advance(DAY);
     assert_eq!(keys.owner_of(&plain).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_api_key_may_have_a_rate_of_its_own() {
+    let world = World::new().await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let keys = &world.storage.api_keys;
+    let (key, plain) = keys.create(ada, "script", None).await.unwrap();
+    assert_eq!(keys.opened_by(&plain).await.unwrap().unwrap().requests_per_minute, None);
+    let rate = NonZeroU32::new(600).unwrap();
+    keys.set_rate(ada, key.id, rate).await.unwrap();
+    assert_eq!(keys.opened_by(&plain).await.unwrap().unwrap().requests_per_minute, Some(rate));
+    assert_eq!(keys.list(ada, &Page::first()).await.unwrap().items[0].requests_per_minute, Some(rate));
+    assert!(matches!(keys.set_rate(bob, key.id, rate).await, Err(Error::NotFound)));
+    assert!(matches!(keys.set_rate(ada, key.id, NonZeroU32::MAX).await, Err(Error::Input { .. })));
 }
 
 #[tokio::test]

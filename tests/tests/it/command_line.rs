@@ -27,6 +27,17 @@ async fn submit_uploads_waits_and_fetches() {
     assert!(text.contains("ask not what your country can do for you"), "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_hold_where_nobody_turned_them_off() {
+    let server = Server::start_with(&[("VOXMILL_RATE_LIMITS", "on"), ("VOXMILL_RATE_LIMIT_OTHER", "3/min")]);
+    let user = server.user().await;
+    for _ in 0..3 {
+        user.get("/api/v1/usage").await.expect(reqwest::StatusCode::OK);
+    }
+    let refused = user.get("/api/v1/usage").await.expect(reqwest::StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused["error"], "rate_limit_exceeded");
+}
+
 #[test]
 fn dub_needs_no_server() {
     let Some(talk) = shared_data("talk.mp4") else { return };
