@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use poem::Request;
+use storage::audit::{EventKind, NewEvent};
+use storage::ids::UserId;
 use uuid::Uuid;
 
 use crate::Services;
 use crate::client_address::client_address;
 use crate::doors::BuiltinVoice;
+use crate::edge::RequestId;
 use crate::error::ApiError;
 use crate::passwords::Passwords;
 use crate::signed_url::UrlSigner;
@@ -44,6 +47,18 @@ impl App {
     /// Where `request` comes from, as far as that is known.
     pub(crate) fn client_address(&self, request: &Request) -> Option<IpAddr> {
         client_address(request, &self.services.config.trusted_proxies)
+    }
+
+    /// Puts on record what `request` did.
+    pub(crate) async fn record(
+        &self,
+        request: &Request,
+        kind: EventKind,
+        user: Option<UserId>,
+    ) -> Result<(), ApiError> {
+        let client_address = self.client_address(request);
+        let event = NewEvent { kind, user, client_address, request_id: RequestId::of(request) };
+        Ok(self.services.storage.audit.record(event).await?)
     }
 
     pub(crate) fn builtin_voice(&self, id: Uuid) -> Option<BuiltinVoice> {

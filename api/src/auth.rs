@@ -11,6 +11,7 @@ use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSecurityScheme, Reg
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, OpenApi};
 use storage::api_keys::ApiKey;
+use storage::audit::EventKind;
 use storage::ids::ApiKeyId;
 use storage::logins::{RefreshToken, Rotation};
 use storage::users::{NewUser, User};
@@ -53,7 +54,7 @@ enum CreateKeyResponse {
 impl AuthApi {
     /// Make an account
     #[oai(path = "/register", method = "post", operation_id = "register_user")]
-    async fn register(&self, body: Body<Registration>) -> Result<RegisterResponse> {
+    async fn register(&self, body: Body<Registration>, request: &Request) -> Result<RegisterResponse> {
         let Registration { full_name, email, password } = body.value;
         let email = normal_email(&email).ok_or_else(|| ApiError::invalid("email", "Invalid email format"))?;
         if full_name.trim().is_empty() {
@@ -62,12 +63,13 @@ impl AuthApi {
         let password_hash = self.app.passwords.hash(password).await?;
         let new = NewUser { email, password_hash, display_name: full_name };
         let user = self.app.services.storage.users.create(new).await?;
+        self.app.record(request, EventKind::Registered, Some(user.id)).await?;
         Ok(RegisterResponse::Created(Json(Registered { data: account(user) })))
     }
 
     /// Log in
     #[oai(path = "/login", method = "post", operation_id = "login_user")]
-    async fn login(&self, body: Body<Credentials>) -> Result<Json<TokenPair>> {
+    async fn login(&self, body: Body<Credentials>, request: &Request) -> Result<Json<TokenPair>> {
         let Credentials { email, password } = body.value;
         let storage = &self.app.services.storage;
         let user = match normal_email(&email) {
@@ -76,8 +78,13 @@ impl AuthApi {
         };
         let hash = user.as_ref().map(|user| user.password_hash.clone());
         let right = self.app.passwords.verify(password, hash).await?;
-        let user = user.filter(|user| right && !user.disabled).ok_or_else(ApiError::wrong_credentials)?;
+        let known = user.as_ref().map(|user| user.id);
+        let Some(user) = user.filter(|user| right && !user.disabled) else {
+            self.app.record(request, EventKind::LoginFailed, known).await?;
+            return Err(ApiError::wrong_credentials());
+        };
         let (login, refresh) = storage.logins.start(user.id, LOGIN_LIFETIME).await?;
+        self.app.record(request, EventKind::LoggedIn, known).await?;
         self.pair(Subject { user: user.id, login }, refresh)
     }
 
@@ -85,11 +92,12 @@ impl AuthApi {
     ///
     /// Each is good for once; a second use ends the login.
     #[oai(path = "/refresh", method = "post", operation_id = "refresh_token")]
-    async fn refresh(&self, token: SentRefreshToken) -> Result<Json<TokenPair>> {
+    async fn refresh(&self, token: SentRefreshToken, request: &Request) -> Result<Json<TokenPair>> {
         match self.app.services.storage.logins.rotate(&token.0).await? {
             Rotation::Fresh { user, login, token } => self.pair(Subject { user, login }, token),
-            Rotation::Reused => {
+            Rotation::Reused { user } => {
                 tracing::warn!("a refresh token was used twice; its login is revoked");
+                self.app.record(request, EventKind::RefreshReused, Some(user)).await?;
                 Err(ApiError::invalid_token())
             }
             Rotation::Unknown => Err(ApiError::invalid_token()),
@@ -98,11 +106,12 @@ impl AuthApi {
 
     /// End the login of the token sent
     #[oai(path = "/logout", method = "delete", operation_id = "logout_user")]
-    async fn logout(&self, caller: Caller) -> Result<Done> {
+    async fn logout(&self, caller: Caller, request: &Request) -> Result<Done> {
         let Credential::Login(login) = caller.credential else {
             return Err(ApiError::forbidden("An API key has no login to end; delete the key"));
         };
         self.app.services.storage.logins.revoke(login).await?;
+        self.app.record(request, EventKind::LoggedOut, Some(caller.user)).await?;
         Ok(Done::NoContent)
     }
 
@@ -110,7 +119,12 @@ impl AuthApi {
     ///
     /// With a login only: a key that got into the wrong hands must not make others that outlive it.
     #[oai(path = "/api-keys", method = "post", operation_id = "create_api_key")]
-    async fn create_key(&self, caller: Caller, body: Body<NewApiKey>) -> Result<CreateKeyResponse> {
+    async fn create_key(
+        &self,
+        caller: Caller,
+        body: Body<NewApiKey>,
+        request: &Request,
+    ) -> Result<CreateKeyResponse> {
         if matches!(caller.credential, Credential::ApiKey(_)) {
             return Err(ApiError::forbidden("An API key cannot make another; log in"));
         }
@@ -119,6 +133,7 @@ impl AuthApi {
             return Err(ApiError::invalid("expires_at", "must lie in the future"));
         }
         let (key, plain) = self.app.services.storage.api_keys.create(caller.user, &name, expires_at).await?;
+        self.app.record(request, EventKind::ApiKeyMade, Some(caller.user)).await?;
         Ok(CreateKeyResponse::Created(Json(CreatedApiKey {
             id: key.id.as_uuid(),
             key: plain,
@@ -146,8 +161,9 @@ impl AuthApi {
 
     /// Delete an API key
     #[oai(path = "/api-keys/:key_id", method = "delete", operation_id = "delete_api_key")]
-    async fn delete_key(&self, caller: Caller, key_id: Path<Uuid>) -> Result<Done> {
+    async fn delete_key(&self, caller: Caller, key_id: Path<Uuid>, request: &Request) -> Result<Done> {
         self.app.services.storage.api_keys.delete(caller.user, ApiKeyId::from(key_id.0)).await?;
+        self.app.record(request, EventKind::ApiKeyDeleted, Some(caller.user)).await?;
         Ok(Done::NoContent)
     }
 }

@@ -1,6 +1,7 @@
 //! State: database rows, the bytes of files, and the engine of jobs. Clients of this crate see domain types alone.
 
 pub mod api_keys;
+pub mod audit;
 pub mod clock;
 mod database;
 pub mod error;
@@ -24,6 +25,7 @@ pub mod voices;
 pub use crate::sweep::Swept;
 use crate::{
     api_keys::ApiKeys,
+    audit::Audit,
     clock::Clock,
     database::Database,
     error::Result,
@@ -49,7 +51,7 @@ pub struct StorageConfig {
     pub data_directory: PathBuf,
     /// Of users who have none of their own.
     pub default_quota_bytes: u64,
-    /// How long files and finished jobs are kept; none keeps them until they are deleted.
+    /// How long files, finished jobs and security events are kept; none keeps them until they are deleted.
     pub retention: Option<Duration>,
 }
 
@@ -59,6 +61,7 @@ pub struct Storage {
     pub users: Users,
     pub logins: Logins,
     pub api_keys: ApiKeys,
+    pub audit: Audit,
     pub projects: Projects,
     pub files: Files,
     pub uploads: Uploads,
@@ -99,6 +102,7 @@ impl Storage {
             users: Users::new(database.clone(), config.default_quota_bytes),
             logins: Logins::new(database.clone()),
             api_keys: ApiKeys::new(database.clone()),
+            audit: Audit::new(database.clone()),
             projects: Projects::new(database.clone()),
             voices: Voices::new(files.clone()),
             jobs: Jobs::new(database.clone(), events.clone(), terms),

@@ -25,7 +25,7 @@ pub enum Rotation {
     /// The token is used up, and `token` follows it.
     Fresh { user: UserId, login: LoginId, token: RefreshToken },
     /// The token was used before: its login is revoked now.
-    Reused,
+    Reused { user: UserId },
     /// Expired, revoked, its user disabled, or never ours.
     Unknown,
 }
@@ -76,7 +76,7 @@ impl Logins {
         if token.used_at.is_some() {
             revoke(&transaction, logins::Column::Id.eq(login.id), now).await?;
             transaction.commit().await?;
-            return Ok(Rotation::Reused);
+            return Ok(Rotation::Reused { user });
         }
         if !users::is_enabled(&transaction, user).await? {
             return Ok(Rotation::Unknown);

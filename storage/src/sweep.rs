@@ -1,7 +1,7 @@
 //! Takes away what nobody can reach any more: expired rows, and bytes without a row.
 
 use crate::{
-    Storage,
+    Storage, audit,
     error::Result,
     files, garbage,
     ids::FileId,
@@ -33,6 +33,7 @@ pub struct Swept {
     pub staged: u64,
     pub logins: u64,
     pub idempotency_keys: u64,
+    pub security_events: u64,
 }
 
 impl Storage {
@@ -41,9 +42,11 @@ impl Storage {
         let now = self.database.now();
         // Files before jobs, so that an interrupted sweep leaves no output without its job.
         let files = self.sweep_files(now).await?;
-        let jobs = match self.retention {
-            Some(kept) => self.sweep_jobs(now - kept).await?,
-            None => 0,
+        let (jobs, security_events) = match self.retention {
+            Some(kept) => {
+                (self.sweep_jobs(now - kept).await?, audit::sweep(&self.database, now - kept).await?)
+            }
+            None => (0, 0),
         };
         let idempotency_keys = self.sweep_keys(now - KEY_LIFETIME).await?;
         let logins = logins::sweep(&self.database, now - Duration::from_secs(24 * 3600)).await?;
@@ -52,7 +55,7 @@ impl Storage {
         let staged = self.objects.sweep_staging(before).await?;
         let garbage = garbage::collect(&self.database, self.objects.as_ref()).await?;
         let objects = garbage + self.sweep_orphans(before).await?;
-        Ok(Swept { files, jobs, objects, uploads, staged, logins, idempotency_keys })
+        Ok(Swept { files, jobs, objects, uploads, staged, logins, idempotency_keys, security_events })
     }
 
     /// A file that a job still needs is kept until the job ends.
