@@ -10,6 +10,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use storage::api_keys::API_KEY_PREFIX;
 use storage::ids::{ApiKeyId, LoginId, UserId};
 
+use crate::Guests;
 use crate::app::{App, Links};
 use crate::error::{ApiError, Result};
 use crate::signed_url::Proof;
@@ -72,6 +73,45 @@ impl<'a> ApiExtractor<'a> for Caller {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         Ok(authenticate(request).await?)
+    }
+}
+
+/// Whoever comes: a user, or a guest where guests are welcome.
+#[derive(Clone)]
+pub(crate) enum Visitor {
+    User(Caller),
+    Guest,
+}
+
+impl<'a> ApiExtractor<'a> for Visitor {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        Caller::register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        Caller::security_schemes()
+    }
+
+    /// Guests have none.
+    fn has_security_fallback() -> bool {
+        true
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        match (App::of(request)?.services.config.guests, bearer(request)) {
+            (Guests::Welcome, None) => Ok(Self::Guest),
+            // A token that is no good is said to be: whoever sends one does not mean to be a guest.
+            (Guests::Welcome | Guests::KeptOut, _) => Ok(Self::User(authenticate(request).await?)),
+        }
     }
 }
 

@@ -43,6 +43,7 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("create_voice_profile", &[404, 409, 503, 507]),
     ("delete_voice_profile", &[403]),
     ("preview_voice", &[409, 503]),
+    ("get_live_token", &[409, 503]),
     ("get_metrics", &[401, 403]),
 ];
 

@@ -170,6 +170,11 @@ impl ApiError {
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
     }
 
+    /// What this server could do, had it been told with what.
+    pub(crate) fn not_configured(message: &'static str) -> Self {
+        Self::new(Code::ServiceUnavailable, message)
+    }
+
     pub(crate) fn insufficient_storage(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::InsufficientStorage, message)
     }
@@ -346,6 +351,7 @@ impl From<poem::Error> for ApiError {
 fn sentence(conflict: &Conflict) -> &'static str {
     match conflict {
         Conflict::EmailTaken => "An account with this email exists already",
+        Conflict::NameTaken => "Somebody else has this identity in this room",
         Conflict::FileInUse => "A job that is not finished needs this file",
         Conflict::JobFinished => "The job is finished already",
         Conflict::JobNotFailed => "Only a failed job can be retried",

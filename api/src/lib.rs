@@ -18,6 +18,7 @@ mod files;
 mod intake;
 mod jobs;
 mod limiter;
+mod live;
 mod media_types;
 mod operations;
 mod passwords;
@@ -49,6 +50,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use client_address::{InvalidNetwork, Network};
+pub use live::LiveKit;
 pub use rates::{InvalidRate, Rate, Rates};
 
 use app::App;
@@ -71,6 +73,10 @@ pub struct ApiConfig {
     pub metrics_token: Option<String>,
     /// Largest file, in bytes, in one upload or in parts.
     pub max_upload_bytes: u64,
+    /// The media server of live rooms; without one nobody gets into any.
+    pub livekit: Option<LiveKit>,
+    /// Who may enter live rooms.
+    pub guests: Guests,
     /// How much of the server each client may have; none limits nobody.
     pub rates: Option<Rates>,
     /// Proxies that are believed when they say for whom they speak.
@@ -80,6 +86,13 @@ pub struct ApiConfig {
     /// How long a client may be silent where it is its turn: with the rest of a request, with the next one, or in taking
     /// an answer.
     pub patience: Duration,
+}
+
+/// Whether those who are not logged in may use what is open to guests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guests {
+    Welcome,
+    KeptOut,
 }
 
 /// Everything that a request may need, built once by the program that starts the server.
@@ -156,6 +169,7 @@ type Apis = (
     jobs::JobsApi,
     voices::VoicesApi,
     usage::UsageApi,
+    live::LiveApi,
     operations::OperationsApi,
 );
 
@@ -169,6 +183,7 @@ fn apis(app: &Arc<App>) -> Apis {
         jobs::JobsApi { app: app() },
         voices::VoicesApi { app: app() },
         usage::UsageApi { app: app() },
+        live::LiveApi { app: app() },
         operations::OperationsApi { app: app() },
     )
 }

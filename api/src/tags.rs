@@ -12,6 +12,8 @@ pub(crate) enum Tag {
     Processing,
     /// Voices that speak
     Voices,
+    /// Live voice
+    Live,
     /// For those who run the server
     Operations,
 }

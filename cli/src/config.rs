@@ -4,7 +4,7 @@
 //! `VOXMILL_…_FILE`. An unknown key is an error in both.
 
 use anyhow::{Context as _, bail};
-use api::{Network, Rate, Rates};
+use api::{LiveKit, Network, Rate, Rates};
 use clap::Args;
 use pipeline::parameters::JobKind;
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,12 @@ pub(crate) struct Config {
     pub url_secret: String,
     /// Opens the metrics to other machines.
     pub metrics_token: String,
+    /// Where clients find the `LiveKit` server of live rooms.
+    pub livekit_url: String,
+    pub livekit_api_key: String,
+    pub livekit_api_secret: String,
+    /// `on` lets those in who are not logged in, where a document has guests; `off` does not.
+    pub guests: String,
     pub models_dir: PathBuf,
     /// `on` refuses a job whose model is absent, `off` runs the best installed one.
     pub models_strict: String,
@@ -95,6 +101,10 @@ impl Default for Config {
             token_secret: String::new(),
             url_secret: String::new(),
             metrics_token: String::new(),
+            livekit_url: String::new(),
+            livekit_api_key: String::new(),
+            livekit_api_secret: String::new(),
+            guests: "on".to_owned(),
             models_dir: PathBuf::new(),
             models_strict: "off".to_owned(),
             retention_days: 0,
@@ -122,7 +132,7 @@ impl Default for Config {
 }
 
 /// Keys that may come from a file of their own, named by the key and `_FILE`.
-const SECRETS: [&str; 3] = ["token_secret", "url_secret", "metrics_token"];
+const SECRETS: [&str; 4] = ["token_secret", "url_secret", "metrics_token", "livekit_api_secret"];
 /// Variables of the command line client, which the server does not read.
 pub(crate) const CLIENT_VARIABLES: [&str; 2] = ["VOXMILL_SERVER", "VOXMILL_API_KEY"];
 const PREFIX: &str = "VOXMILL_";
@@ -180,6 +190,7 @@ impl Config {
             ("models_strict", &self.models_strict, ["on", "off"]),
             ("log_format", &self.log_format, ["json", "text"]),
             ("rate_limits", &self.rate_limits, ["on", "off"]),
+            ("guests", &self.guests, ["on", "off"]),
         ] {
             if !allowed.contains(&value.as_str()) {
                 bail!("{key} must be {} or {}, not {value:?}", allowed[0], allowed[1]);
@@ -192,9 +203,21 @@ impl Config {
             let kind = kind.as_str();
             bail!("slots: {kind} must be at least 1, or its jobs would be accepted and never run");
         }
+        if self.livekit_api_key.is_empty() != self.livekit_api_secret.is_empty() {
+            bail!("livekit_api_key and livekit_api_secret must be set both, or neither");
+        }
         self.rates()?;
         self.trusted_proxies()?;
         Ok(())
+    }
+
+    /// None where no server is configured.
+    pub(crate) fn livekit(&self) -> Option<LiveKit> {
+        (!self.livekit_api_key.is_empty()).then(|| LiveKit {
+            url: Some(self.livekit_url.clone()).filter(|url| !url.is_empty()),
+            api_key: self.livekit_api_key.clone(),
+            api_secret: self.livekit_api_secret.clone(),
+        })
     }
 
     /// None where nothing is limited.
@@ -335,6 +358,7 @@ mod tests {
         assert!(refused("models_strict = 'maybe'", &[]).contains("models_strict"));
         assert!(refused("slots = { dance = 1 }", &[]).contains("dance"));
         assert!(refused("", &[("VOXMILL_SLOTS", "transcribe=0")]).contains("transcribe must be at least 1"));
+        assert!(refused("livekit_api_key = 'key'", &[]).contains("livekit_api_secret"));
         assert!(refused("rate_limits = 'maybe'", &[]).contains("rate_limits"));
         assert!(refused("", &[("VOXMILL_RATE_LIMIT_AUTH", "many")]).contains("rate_limit_auth"));
         assert!(refused("", &[("VOXMILL_TRUSTED_PROXIES", "10.0.0.0/8, lb")]).contains("lb"));

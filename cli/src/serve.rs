@@ -181,6 +181,8 @@ fn api_services(
             url_secret: secret(config, "url", &config.url_secret)?,
             metrics_token: Some(config.metrics_token.clone()).filter(|token| !token.is_empty()),
             max_upload_bytes: config.max_upload_bytes,
+            livekit: config.livekit(),
+            guests: if config.guests == "on" { api::Guests::Welcome } else { api::Guests::KeptOut },
             rates: config.rates()?,
             trusted_proxies: config.trusted_proxies()?,
             max_connections: config.max_connections,

@@ -10,6 +10,7 @@ pub mod files;
 mod garbage;
 pub mod ids;
 pub mod jobs;
+pub mod live_names;
 pub mod logins;
 pub mod objects;
 pub mod page;
@@ -32,6 +33,7 @@ use crate::{
     events::Events,
     files::Files,
     jobs::{Jobs, Terms},
+    live_names::LiveNames,
     logins::Logins,
     objects::{DiskObjects, Objects},
     projects::Projects,
@@ -62,6 +64,7 @@ pub struct Storage {
     pub logins: Logins,
     pub api_keys: ApiKeys,
     pub audit: Audit,
+    pub live_names: LiveNames,
     pub projects: Projects,
     pub files: Files,
     pub uploads: Uploads,
@@ -103,6 +106,7 @@ impl Storage {
             logins: Logins::new(database.clone()),
             api_keys: ApiKeys::new(database.clone()),
             audit: Audit::new(database.clone()),
+            live_names: LiveNames::new(database.clone()),
             projects: Projects::new(database.clone()),
             voices: Voices::new(files.clone()),
             jobs: Jobs::new(database.clone(), events.clone(), terms),

@@ -114,6 +114,26 @@ pub(crate) mod security_events {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
+pub(crate) mod live_names {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "live_names")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub room: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub identity: String,
+        pub owner_id: Uuid,
+        pub expires_at: DateTimeUtc,
+    }
+
+    #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
 pub(crate) mod projects {
     use sea_orm::entity::prelude::*;
 

@@ -6,7 +6,7 @@ use crate::{
     files, garbage,
     ids::FileId,
     jobs::KEY_LIFETIME,
-    logins,
+    live_names, logins,
     objects::ObjectKey,
     rows::{files as file_rows, idempotency_keys, jobs, voice_profiles},
 };
@@ -34,6 +34,7 @@ pub struct Swept {
     pub logins: u64,
     pub idempotency_keys: u64,
     pub security_events: u64,
+    pub live_names: u64,
 }
 
 impl Storage {
@@ -50,12 +51,23 @@ impl Storage {
         };
         let idempotency_keys = self.sweep_keys(now - KEY_LIFETIME).await?;
         let logins = logins::sweep(&self.database, now - Duration::from_secs(24 * 3600)).await?;
+        let live_names = live_names::sweep(&self.database, now).await?;
         let uploads = self.uploads.sweep().await?;
         let before = SystemTime::from(now) - ORPHAN_AGE;
         let staged = self.objects.sweep_staging(before).await?;
         let garbage = garbage::collect(&self.database, self.objects.as_ref()).await?;
         let objects = garbage + self.sweep_orphans(before).await?;
-        Ok(Swept { files, jobs, objects, uploads, staged, logins, idempotency_keys, security_events })
+        Ok(Swept {
+            files,
+            jobs,
+            objects,
+            uploads,
+            staged,
+            logins,
+            idempotency_keys,
+            security_events,
+            live_names,
+        })
     }
 
     /// A file that a job still needs is kept until the job ends.

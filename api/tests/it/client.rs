@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use api::{ApiConfig, Services};
+use api::{ApiConfig, Guests, Services};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::{Body, Endpoint, EndpointExt, Request, RequestBuilder, Response};
@@ -121,6 +121,8 @@ pub(crate) async fn services(default_quota_bytes: u64) -> (Services, TempDir) {
             url_secret: b"a url secret of thirty-two bytes".to_vec(),
             metrics_token: None,
             max_upload_bytes: MAX_UPLOAD,
+            livekit: None,
+            guests: Guests::Welcome,
             rates: None,
             trusted_proxies: vec![],
             max_connections: 100,

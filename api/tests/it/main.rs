@@ -10,6 +10,7 @@ mod edge;
 mod files;
 mod jobs;
 mod limits;
+mod live;
 mod openapi;
 mod server;
 mod uploads;

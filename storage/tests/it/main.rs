@@ -7,6 +7,7 @@ mod audit;
 mod files;
 mod jobs;
 mod lifecycle;
+mod live_names;
 mod play;
 mod queue;
 mod scale;
