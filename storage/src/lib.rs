@@ -1,6 +1,7 @@
 //! State: database rows, the bytes of files, and the engine of jobs. Clients of this crate see domain types alone.
 
 pub mod api_keys;
+pub mod audit;
 pub mod clock;
 mod database;
 mod erase;
@@ -10,6 +11,7 @@ pub mod files;
 mod garbage;
 pub mod ids;
 pub mod jobs;
+pub mod live_names;
 pub mod logins;
 pub mod objects;
 pub mod page;
@@ -28,12 +30,14 @@ pub mod voices;
 pub use crate::sweep::Swept;
 use crate::{
     api_keys::ApiKeys,
+    audit::Audit,
     clock::Clock,
     database::Database,
     error::Result,
     events::Events,
     files::Files,
     jobs::{Jobs, Terms},
+    live_names::LiveNames,
     logins::Logins,
     objects::{DiskObjects, Objects},
     projects::Projects,
@@ -55,7 +59,7 @@ pub struct StorageConfig {
     pub data_directory: PathBuf,
     /// Of users who have none of their own.
     pub default_quota_bytes: u64,
-    /// How long files and finished jobs are kept; none keeps them until they are deleted.
+    /// How long files, finished jobs and security events are kept; none keeps them until they are deleted.
     pub retention: Option<Duration>,
 }
 
@@ -65,6 +69,8 @@ pub struct Storage {
     pub users: Users,
     pub logins: Logins,
     pub api_keys: ApiKeys,
+    pub audit: Audit,
+    pub live_names: LiveNames,
     pub projects: Projects,
     pub voice_sessions: VoiceSessions,
     pub files: Files,
@@ -108,6 +114,8 @@ impl Storage {
             users: Users::new(database.clone(), config.default_quota_bytes),
             logins: Logins::new(database.clone()),
             api_keys: ApiKeys::new(database.clone()),
+            audit: Audit::new(database.clone()),
+            live_names: LiveNames::new(database.clone()),
             projects: Projects::new(database.clone()),
             voice_sessions: VoiceSessions::new(database.clone()),
             voices: Voices::new(files.clone()),

@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
 
 mod accounts;
+mod audit;
 mod doors;
 mod erase;
 mod files;
 mod jobs;
 mod lifecycle;
+mod live_names;
 mod play;
 mod projects;
 mod queue;
