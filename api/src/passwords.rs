@@ -1,7 +1,10 @@
 //! Password hashes: Argon2id with OWASP's parameters, off the async threads, and no more at once than there are cores.
 
+use std::time::Duration;
+
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::error::{ApiError, Result};
 
@@ -9,6 +12,8 @@ use crate::error::{ApiError, Result};
 const MEMORY: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// How long a hash waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Passwords {
     permits: Semaphore,
@@ -39,7 +44,10 @@ impl Passwords {
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let _permit = self.permits.acquire().await.map_err(ApiError::internal)?;
+        let Ok(permit) = timeout(PATIENCE, self.permits.acquire()).await else {
+            return Err(ApiError::unavailable("Too many log in at once; try again"));
+        };
+        let _permit = permit.map_err(ApiError::internal)?;
         tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
     }
 }
