@@ -10,6 +10,7 @@ use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use storage::api_keys::API_KEY_PREFIX;
 use storage::ids::{ApiKeyId, LoginId, UserId};
+use storage::users::Role;
 
 use crate::app::{App, Links};
 use crate::error::{ApiError, Result};
@@ -85,6 +86,37 @@ impl<'a> ApiExtractor<'a> for Caller {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         Ok(caller(request).await?)
+    }
+}
+
+/// A user who runs the server. Everybody else is told that this is not for them.
+pub(crate) struct Administrator(pub(crate) Caller);
+
+impl<'a> ApiExtractor<'a> for Administrator {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        Caller::register(registry);
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        Caller::security_schemes()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let caller = caller(request).await?;
+        let users = &App::of(request)?.services.storage.users;
+        match users.get(caller.user).await.map_err(ApiError::from)?.role {
+            Role::Admin => Ok(Self(caller)),
+            Role::User => Err(ApiError::forbidden("For administrators only").into()),
+        }
     }
 }
 

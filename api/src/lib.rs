@@ -2,6 +2,7 @@
 //! what it must ask of them at once goes through [`doors`].
 
 mod accounts;
+mod admin;
 mod app;
 mod auth;
 mod bearer_auth;
@@ -200,7 +201,7 @@ type MeetingApis = (
     live::LiveApi,
 );
 
-type OperationApis = (usage::UsageApi, operations::OperationsApi);
+type OperationApis = (usage::UsageApi, admin::AdminApi, operations::OperationsApi);
 
 fn apis(app: &Arc<App>) -> Apis {
     let app = || app.clone();
@@ -226,7 +227,11 @@ fn apis(app: &Arc<App>) -> Apis {
         meetings::MeetingsApi { app: app() },
         live::LiveApi { app: app() },
     );
-    let operations = (usage::UsageApi { app: app() }, operations::OperationsApi { app: app() });
+    let operations = (
+        usage::UsageApi { app: app() },
+        admin::AdminApi { app: app() },
+        operations::OperationsApi { app: app() },
+    );
     (accounts, media, meetings, operations)
 }
 

@@ -24,6 +24,8 @@ pub enum EventKind {
     PasswordChanged,
     EmailChanged,
     AccountErased,
+    AccountDisabled,
+    AccountEnabled,
     ApiKeyMade,
     ApiKeyDeleted,
     /// By the owner of the machine, as the next ones are.
@@ -87,7 +89,7 @@ impl Audit {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Registered,
         Self::LoggedIn,
         Self::LoginFailed,
@@ -96,6 +98,8 @@ impl EventKind {
         Self::PasswordChanged,
         Self::EmailChanged,
         Self::AccountErased,
+        Self::AccountDisabled,
+        Self::AccountEnabled,
         Self::ApiKeyMade,
         Self::ApiKeyDeleted,
         Self::AdminAdded,
@@ -113,6 +117,8 @@ impl EventKind {
             Self::PasswordChanged => "password_changed",
             Self::EmailChanged => "email_changed",
             Self::AccountErased => "account_erased",
+            Self::AccountDisabled => "account_disabled",
+            Self::AccountEnabled => "account_enabled",
             Self::ApiKeyMade => "api_key_made",
             Self::ApiKeyDeleted => "api_key_deleted",
             Self::AdminAdded => "admin_added",

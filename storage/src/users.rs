@@ -165,15 +165,21 @@ impl Users {
         self.user(row)
     }
 
-    /// A disabled user's logins and keys are as if they did not exist, until it is enabled again.
-    pub async fn set_access(&self, id: UserId, access: Access) -> Result<User> {
+    /// A disabled user's logins and keys are as if they did not exist, until it is enabled again. A quota above
+    /// `i64::MAX` is [`Error::Input`].
+    pub async fn administer(&self, id: UserId, change: Administered) -> Result<User> {
         let transaction = self.database.begin().await?;
         let now = self.database.now();
         let mut row = find(&transaction, id).await?.into_active_model();
-        row.disabled_at = Set(match access {
-            Access::Enabled => None,
-            Access::Disabled => Some(now),
-        });
+        match change.access {
+            Some(Access::Enabled) => row.disabled_at = Set(None),
+            Some(Access::Disabled) => row.disabled_at = Set(Some(now)),
+            None => {}
+        }
+        if let Some(bytes) = change.quota_bytes {
+            let bytes = i64::try_from(bytes).map_err(|_| Error::input("quota_bytes", "is too large"))?;
+            row.quota_bytes = Set(Some(bytes));
+        }
         row.updated_at = Set(now);
         let row = row.update(&transaction).await?;
         transaction.commit().await?;
@@ -219,6 +225,13 @@ impl Name {
         let display = format!("{first} {last}").trim().to_owned();
         Self { display, first: first.to_owned(), last: last.to_owned() }
     }
+}
+
+/// What an administrator makes of an account; what is none stays.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Administered {
+    pub access: Option<Access>,
+    pub quota_bytes: Option<u64>,
 }
 
 /// Whether an account may be used.

@@ -37,7 +37,10 @@ async fn main() {
     }
     let polls = join_all(polls).await.into_iter().map(Result::unwrap).collect();
     let cpu = cpu_seconds(&server) - cpu;
-    println!("{}", json!({ "logins": summary(logins), "polls": summary(polls), "cpu_seconds_of_polls": cpu }));
+    println!(
+        "{}",
+        json!({ "logins": summary(logins), "polls": summary(polls), "cpu_seconds_of_polls": cpu })
+    );
 }
 
 /// Of all threads of the server, in user and kernel.

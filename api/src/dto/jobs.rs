@@ -158,7 +158,7 @@ fn findings(result: Option<Value>) -> HashMap<String, Value> {
 }
 
 /// Whole percent; 100 is left to the completed.
-fn percent(job: &Job) -> u32 {
+pub(crate) fn percent(job: &Job) -> u32 {
     match job.state.status() {
         Status::Completed => 100,
         Status::Queued => 0,

@@ -1,5 +1,6 @@
 //! What goes over the wire: bodies that come in and objects that go out, with the names of the contract.
 
+pub(crate) mod admin;
 pub(crate) mod auth;
 pub(crate) mod files;
 pub(crate) mod jobs;

@@ -3,7 +3,10 @@
 use super::{JobFilter, dispatch, owner, submit};
 use crate::{clock::Clock, database::Database, ids::UserId, page::Page, rows::jobs};
 use pipeline::parameters::JobKind;
-use sea_orm::{ConnectionTrait, DbBackend, QueryTrait, Statement, StatementBuilder};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryTrait, Statement,
+    StatementBuilder,
+};
 
 #[tokio::test]
 async fn hot_queries_seek_and_never_sort() {
@@ -41,10 +44,13 @@ async fn hot_queries_seek_and_never_sort() {
         limit: 10,
         cursor: Some(format!("{:016x}{}", now.timestamp_micros(), ada.as_uuid().simple())),
     };
-    for (page, seek) in [(Page::first(), "(owner_id=?)"), (later, "(owner_id=? AND created_at<?)")] {
-        let list = || owner::narrowed(ada, &JobFilter::default(), &page).unwrap().build(sqlite);
+    let owned = jobs::Entity::find().filter(jobs::Column::OwnerId.eq(ada.as_uuid()));
+    for (page, seek) in [(Page::first(), "(owner_id=?)"), (later.clone(), "(owner_id=? AND created_at<?)")] {
+        let list = || owner::narrowed(owned.clone(), &JobFilter::default(), &page).unwrap().build(sqlite);
         check(&plan(&list).await, &format!("INDEX jobs_of_owner {seek}"));
     }
+    let all = owner::narrowed(jobs::Entity::find(), &JobFilter::default(), &later).unwrap();
+    check(&plan(&|| all.clone().build(sqlite)).await, "INDEX jobs_by_age (created_at<?)");
     let seeks = [
         "(state=? AND kind=?)",
         "(state=? AND kind=? AND priority>?)",

@@ -8,7 +8,7 @@ use storage::{
     ids::{ApiKeyId, LoginId, UserId},
     logins::{LoginToken, Rotation, TokenKind},
     page::Page,
-    users::{Access, Name, NewUser, Role},
+    users::{Access, Administered, Name, NewUser, Role},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -114,11 +114,11 @@ async fn logout_and_disabling_bite_at_once() {
     assert!(matches!(logins.rotate(first_token.as_str()).await.unwrap(), Rotation::Unknown));
 
     let (_, key) = world.storage.api_keys.create(user, "script", None).await.unwrap();
-    assert!(world.storage.users.set_access(user, Access::Disabled).await.unwrap().disabled);
+    assert!(world.storage.users.administer(user, access(Access::Disabled)).await.unwrap().disabled);
     assert!(!logins.is_live(second).await.unwrap());
     assert!(matches!(logins.rotate(second_token.as_str()).await.unwrap(), Rotation::Unknown));
     assert_eq!(world.storage.api_keys.owner_of(&key).await.unwrap(), None);
-    world.storage.users.set_access(user, Access::Enabled).await.unwrap();
+    world.storage.users.administer(user, access(Access::Enabled)).await.unwrap();
     assert!(logins.is_live(second).await.unwrap());
 
     logins.revoke_all(user).await.unwrap();
@@ -185,4 +185,8 @@ fn expect_fresh(rotation: Rotation, expected: (UserId, LoginId)) -> LoginToken {
 
 async fn fresh(world: &World, token: &LoginToken, expected: (UserId, LoginId)) -> LoginToken {
     expect_fresh(world.storage.logins.rotate(token.as_str()).await.unwrap(), expected)
+}
+
+pub(crate) fn access(access: Access) -> Administered {
+    Administered { access: Some(access), ..Administered::default() }
 }

@@ -1,5 +1,6 @@
 //! What the doors beside `/api/v1` add to an account: other kinds of logins, names, preferences, another password.
 
+use crate::accounts::access;
 use crate::world::World;
 use futures_util::future::try_join_all;
 use std::time::Duration;
@@ -47,9 +48,9 @@ async fn a_session_is_a_credential_and_no_refresh_token() {
     assert_eq!(logins.session(refresh.as_str()).await.unwrap(), None);
     assert_eq!(logins.session("nonsense").await.unwrap(), None);
     assert!(matches!(logins.rotate(token.as_str()).await.unwrap(), Rotation::Unknown));
-    users.set_access(ada, Access::Disabled).await.unwrap();
+    users.administer(ada, access(Access::Disabled)).await.unwrap();
     assert_eq!(logins.session(token.as_str()).await.unwrap(), None);
-    users.set_access(ada, Access::Enabled).await.unwrap();
+    users.administer(ada, access(Access::Enabled)).await.unwrap();
     let (ended, gone) = logins.start(ada, TokenKind::Session, 14 * DAY).await.unwrap();
     logins.revoke(ended).await.unwrap();
     assert_eq!(logins.session(gone.as_str()).await.unwrap(), None);
