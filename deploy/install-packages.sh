@@ -2,7 +2,7 @@
 # Installs the Debian packages that building, running and testing Voxmill takes, where they are missing.
 set -eu
 packages="clang cmake espeak-ng ffmpeg g++ libavcodec-dev libavdevice-dev libavfilter-dev libavformat-dev libavutil-dev
-libclang-dev libswresample-dev libswscale-dev pkg-config"
+libclang-dev libswresample-dev libswscale-dev pkg-config postgresql"
 missing=""
 for package in $packages; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"

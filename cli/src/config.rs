@@ -200,6 +200,11 @@ impl Config {
                 bail!("{key} must be {} or {}, not {value:?}", allowed[0], allowed[1]);
             }
         }
+        if !self.database_url().starts_with("sqlite:") {
+            bail!(
+                "database_url must name a SQLite file, such as sqlite:///var/lib/voxmill/voxmill.db?mode=rwc"
+            );
+        }
         if self.max_connections == 0 {
             bail!("max_connections must be at least 1");
         }
@@ -362,6 +367,7 @@ mod tests {
         assert!(refused("models_strict = 'maybe'", &[]).contains("models_strict"));
         assert!(refused("slots = { dance = 1 }", &[]).contains("dance"));
         assert!(refused("", &[("VOXMILL_SLOTS", "transcribe=0")]).contains("transcribe must be at least 1"));
+        assert!(refused("", &[("VOXMILL_DATABASE_URL", "postgres://localhost/voxmill")]).contains("SQLite"));
         assert!(refused("livekit_api_key = 'key'", &[]).contains("livekit_api_secret"));
         assert!(refused("rate_limits = 'maybe'", &[]).contains("rate_limits"));
         assert!(refused("", &[("VOXMILL_RATE_LIMIT_AUTH", "many")]).contains("rate_limit_auth"));

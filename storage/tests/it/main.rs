@@ -11,6 +11,7 @@ mod jobs;
 mod lifecycle;
 mod live_names;
 mod play;
+mod postgres;
 mod projects;
 mod queue;
 mod rooms;
