@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 pub mod clock;
+mod calling_rows;
 mod database;
 mod erase;
 pub mod error;
