@@ -1,8 +1,10 @@
 //! State: database rows, the bytes of files, and the engine of jobs. Clients of this crate see domain types alone.
 
+pub mod agents;
 pub mod api_keys;
-pub mod clock;
 mod calling_rows;
+pub mod campaigns;
+pub mod clock;
 mod database;
 mod erase;
 pub mod error;
@@ -28,7 +30,9 @@ pub mod voices;
 
 pub use crate::sweep::Swept;
 use crate::{
+    agents::Agents,
     api_keys::ApiKeys,
+    campaigns::Campaigns,
     clock::Clock,
     database::Database,
     error::Result,
@@ -74,6 +78,8 @@ pub struct Storage {
     pub voices: Voices,
     pub rooms: Rooms,
     pub meetings: Meetings,
+    pub agents: Agents,
+    pub campaigns: Campaigns,
     pub objects: Arc<dyn Objects>,
     pub events: Events,
     pub queue: Arc<dyn Queue>,
@@ -114,6 +120,8 @@ impl Storage {
             voices: Voices::new(files.clone()),
             rooms: Rooms::new(database.clone()),
             meetings: Meetings::new(database.clone()),
+            agents: Agents::new(database.clone()),
+            campaigns: Campaigns::new(database.clone()),
             jobs: Jobs::new(database.clone(), events.clone(), terms),
             files,
             uploads,

@@ -1,7 +1,9 @@
-//! Takes away what nobody can reach any more: expired rows, and bytes without a row.
+//! Takes away what nobody can reach any more: expired rows, and bytes without a row. Writes down what time has brought
+//! about.
 
 use crate::{
     Storage,
+    campaigns::course,
     error::Result,
     files, garbage,
     ids::FileId,
@@ -33,6 +35,8 @@ pub struct Swept {
     pub staged: u64,
     pub logins: u64,
     pub idempotency_keys: u64,
+    /// Not removed: completed, because their end has passed.
+    pub campaigns: u64,
 }
 
 impl Storage {
@@ -47,12 +51,13 @@ impl Storage {
         };
         let idempotency_keys = self.sweep_keys(now - KEY_LIFETIME).await?;
         let logins = logins::sweep(&self.database, now - Duration::from_secs(24 * 3600)).await?;
+        let campaigns = course::complete(&self.database).await?;
         let uploads = self.uploads.sweep().await?;
         let before = SystemTime::from(now) - ORPHAN_AGE;
         let staged = self.objects.sweep_staging(before).await?;
         let garbage = garbage::collect(&self.database, self.objects.as_ref()).await?;
         let objects = garbage + self.sweep_orphans(before).await?;
-        Ok(Swept { files, jobs, objects, uploads, staged, logins, idempotency_keys })
+        Ok(Swept { files, jobs, objects, uploads, staged, logins, idempotency_keys, campaigns })
     }
 
     /// A file that a job still needs is kept until the job ends.

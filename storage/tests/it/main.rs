@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
 
 mod accounts;
+mod agents;
+mod campaigns;
 mod doors;
 mod erase;
 mod files;
