@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use poem::Request;
+use storage::audit::EventKind;
 use storage::ids::{LoginId, UserId};
 use storage::logins::{LoginToken, TokenKind};
 use storage::users::{Name, NewUser, User};
 
 use crate::app::App;
+use crate::caller::{Caller, Credential};
 use crate::dto::auth::Credentials;
 use crate::error::{ApiError, Result};
 
@@ -19,14 +22,16 @@ pub(crate) struct NewAccount {
     pub(crate) name: Name,
 }
 
-pub(crate) async fn register(app: &App, new: NewAccount) -> Result<User> {
+pub(crate) async fn register(app: &App, request: &Request, new: NewAccount) -> Result<User> {
     let email = normal_email(&new.email).ok_or_else(|| ApiError::invalid("email", "Invalid email format"))?;
     let password_hash = app.passwords.hash(new.password).await?;
-    Ok(app.services.storage.users.create(NewUser { email, password_hash, name: new.name }).await?)
+    let user = app.services.storage.users.create(NewUser { email, password_hash, name: new.name }).await?;
+    app.record(request, EventKind::Registered, Some(user.id)).await?;
+    Ok(user)
 }
 
 /// Whose address and password these are. A refusal says no more, and comes no sooner, where no account has the address.
-pub(crate) async fn log_in(app: &App, credentials: Credentials) -> Result<User> {
+pub(crate) async fn log_in(app: &App, request: &Request, credentials: Credentials) -> Result<User> {
     let Credentials { email, password } = credentials;
     let user = match normal_email(&email) {
         Some(email) => app.services.storage.users.by_email(&email).await?,
@@ -34,19 +39,41 @@ pub(crate) async fn log_in(app: &App, credentials: Credentials) -> Result<User> 
     };
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let right = app.passwords.verify(password, hash).await?;
-    user.filter(|user| right && !user.disabled).ok_or_else(ApiError::wrong_credentials)
+    let known = user.as_ref().map(|user| user.id);
+    match user.filter(|user| right && !user.disabled) {
+        Some(user) => Ok(user),
+        None => {
+            app.record(request, EventKind::LoginFailed, known).await?;
+            Err(ApiError::wrong_credentials())
+        }
+    }
 }
 
 /// Begins a login of a user who has just shown this password. Whoever makes it another meanwhile ends all logins that
 /// there are, and this one was not there yet: so it is refused where the password is not the same afterwards.
-pub(crate) async fn start_login(app: &App, user: &User, kind: TokenKind) -> Result<(LoginId, LoginToken)> {
+pub(crate) async fn start_login(
+    app: &App,
+    request: &Request,
+    user: &User,
+    kind: TokenKind,
+) -> Result<(LoginId, LoginToken)> {
     let storage = &app.services.storage;
     let (login, token) = storage.logins.start(user.id, kind, LOGIN_LIFETIME).await?;
     if storage.users.get(user.id).await?.password_hash != user.password_hash {
         storage.logins.revoke(login).await?;
         return Err(ApiError::wrong_credentials());
     }
+    app.record(request, EventKind::LoggedIn, Some(user.id)).await?;
     Ok((login, token))
+}
+
+/// Ends the login by which `caller` is known.
+pub(crate) async fn log_out(app: &App, request: &Request, caller: Caller) -> Result<()> {
+    let Credential::Login(login) = caller.credential else {
+        return Err(ApiError::forbidden("An API key has no login to end; delete the key"));
+    };
+    app.services.storage.logins.revoke(login).await?;
+    app.record(request, EventKind::LoggedOut, Some(caller.user)).await
 }
 
 /// The user, where this is their password.

@@ -1,16 +1,22 @@
 //! What every handler may use, made once from the services.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use poem::Request;
+use storage::audit::{EventKind, NewEvent};
+use storage::ids::UserId;
 use uuid::Uuid;
 
 use crate::Services;
+use crate::client_address::client_address;
 use crate::doors::BuiltinVoice;
+use crate::edge::RequestId;
 use crate::error::ApiError;
 use crate::passwords::Passwords;
 use crate::signed_url::UrlSigner;
+use crate::throttle::Throttle;
 use crate::tokens::Tokens;
 
 pub(crate) struct App {
@@ -18,6 +24,8 @@ pub(crate) struct App {
     pub(crate) tokens: Tokens,
     pub(crate) passwords: Passwords,
     pub(crate) urls: UrlSigner,
+    /// None where nothing is limited.
+    pub(crate) throttle: Option<Throttle>,
 }
 
 impl App {
@@ -26,6 +34,7 @@ impl App {
             tokens: Tokens::new(&services.config.token_secret),
             passwords: Passwords::new(),
             urls: UrlSigner::new(&services.config.url_secret),
+            throttle: services.config.rates.clone().map(Throttle::new),
             services,
         })
     }
@@ -33,6 +42,23 @@ impl App {
     /// The one that serves this request.
     pub(crate) fn of(request: &Request) -> Result<&Arc<Self>, ApiError> {
         request.data().ok_or_else(|| ApiError::internal("the request carries no application"))
+    }
+
+    /// Where `request` comes from, as far as that is known.
+    pub(crate) fn client_address(&self, request: &Request) -> Option<IpAddr> {
+        client_address(request, &self.services.config.trusted_proxies)
+    }
+
+    /// Puts on record what `request` did.
+    pub(crate) async fn record(
+        &self,
+        request: &Request,
+        kind: EventKind,
+        user: Option<UserId>,
+    ) -> Result<(), ApiError> {
+        let client_address = self.client_address(request);
+        let event = NewEvent { kind, user, client_address, request_id: RequestId::of(request) };
+        Ok(self.services.storage.audit.record(event).await?)
     }
 
     pub(crate) fn builtin_voice(&self, id: Uuid) -> Option<BuiltinVoice> {

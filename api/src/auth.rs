@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use chrono::Utc;
+use poem::Request;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
+use storage::audit::EventKind;
 use storage::ids::ApiKeyId;
 use storage::logins::{Rotation, TokenKind};
 use storage::users::Name;
@@ -20,7 +22,7 @@ use crate::dto::auth::{
 };
 use crate::dto::{Done, Listed, page};
 use crate::error::{ApiError, Result};
-use crate::refresh_token::{SentRefreshToken, reused};
+use crate::refresh_token::{self, SentRefreshToken};
 use crate::tags::Tag;
 use crate::tokens::{ACCESS_SECONDS, Subject};
 
@@ -46,21 +48,21 @@ enum CreateKeyResponse {
 impl AuthApi {
     /// Make an account
     #[oai(path = "/register", method = "post", operation_id = "register_user")]
-    async fn register(&self, body: Body<Registration>) -> Result<RegisterResponse> {
+    async fn register(&self, body: Body<Registration>, request: &Request) -> Result<RegisterResponse> {
         let Registration { full_name, email, password } = body.value;
         if full_name.trim().is_empty() {
             return Err(ApiError::invalid("fullName", "must not be blank"));
         }
         let new = NewAccount { email, password, name: Name::full(&full_name) };
-        let user = accounts::register(&self.app, new).await?;
+        let user = accounts::register(&self.app, request, new).await?;
         Ok(RegisterResponse::Created(Json(Registered { data: user.into() })))
     }
 
     /// Log in
     #[oai(path = "/login", method = "post", operation_id = "login_user")]
-    async fn login(&self, body: Body<Credentials>) -> Result<Json<TokenPair>> {
-        let user = accounts::log_in(&self.app, body.value).await?;
-        let (login, refresh) = accounts::start_login(&self.app, &user, TokenKind::Rotating).await?;
+    async fn login(&self, body: Body<Credentials>, request: &Request) -> Result<Json<TokenPair>> {
+        let user = accounts::log_in(&self.app, request, body.value).await?;
+        let (login, refresh) = accounts::start_login(&self.app, request, &user, TokenKind::Rotating).await?;
         self.pair(Subject { user: user.id, login }, refresh.as_str())
     }
 
@@ -68,22 +70,19 @@ impl AuthApi {
     ///
     /// Each is good for once; a second use ends the login. One that `/auth/login` gave holds, and comes back.
     #[oai(path = "/refresh", method = "post", operation_id = "refresh_token")]
-    async fn refresh(&self, token: SentRefreshToken) -> Result<Json<TokenPair>> {
+    async fn refresh(&self, token: SentRefreshToken, request: &Request) -> Result<Json<TokenPair>> {
         match self.app.services.storage.logins.rotate(&token.0).await? {
             Rotation::Fresh { user, login, token } => self.pair(Subject { user, login }, token.as_str()),
             Rotation::Standing { user, login } => self.pair(Subject { user, login }, &token.0),
-            Rotation::Reused => Err(reused()),
+            Rotation::Reused { user } => Err(refresh_token::reused(&self.app, request, user).await?),
             Rotation::Unknown => Err(ApiError::invalid_token()),
         }
     }
 
     /// End the login of the token sent
     #[oai(path = "/logout", method = "delete", operation_id = "logout_user")]
-    async fn logout(&self, caller: Caller) -> Result<Done> {
-        let Credential::Login(login) = caller.credential else {
-            return Err(ApiError::forbidden("An API key has no login to end; delete the key"));
-        };
-        self.app.services.storage.logins.revoke(login).await?;
+    async fn logout(&self, caller: Caller, request: &Request) -> Result<Done> {
+        accounts::log_out(&self.app, request, caller).await?;
         Ok(Done::NoContent)
     }
 
@@ -91,7 +90,12 @@ impl AuthApi {
     ///
     /// With a login only: a key that got into the wrong hands must not make others that outlive it.
     #[oai(path = "/api-keys", method = "post", operation_id = "create_api_key")]
-    async fn create_key(&self, caller: Caller, body: Body<NewApiKey>) -> Result<CreateKeyResponse> {
+    async fn create_key(
+        &self,
+        caller: Caller,
+        body: Body<NewApiKey>,
+        request: &Request,
+    ) -> Result<CreateKeyResponse> {
         if matches!(caller.credential, Credential::ApiKey(_)) {
             return Err(ApiError::forbidden("An API key cannot make another; log in"));
         }
@@ -100,6 +104,7 @@ impl AuthApi {
             return Err(ApiError::invalid("expires_at", "must lie in the future"));
         }
         let (key, plain) = self.app.services.storage.api_keys.create(caller.user, &name, expires_at).await?;
+        self.app.record(request, EventKind::ApiKeyMade, Some(caller.user)).await?;
         Ok(CreateKeyResponse::Created(Json(CreatedApiKey {
             id: key.id.as_uuid(),
             key: plain,
@@ -127,8 +132,9 @@ impl AuthApi {
 
     /// Delete an API key
     #[oai(path = "/api-keys/:key_id", method = "delete", operation_id = "delete_api_key")]
-    async fn delete_key(&self, caller: Caller, key_id: Path<Uuid>) -> Result<Done> {
+    async fn delete_key(&self, caller: Caller, key_id: Path<Uuid>, request: &Request) -> Result<Done> {
         self.app.services.storage.api_keys.delete(caller.user, ApiKeyId::from(key_id.0)).await?;
+        self.app.record(request, EventKind::ApiKeyDeleted, Some(caller.user)).await?;
         Ok(Done::NoContent)
     }
 }

@@ -1,13 +1,15 @@
 //! Who calls. A handler that takes a [`Caller`] or an [`Access`] can be reached by nobody else; they come first among
 //! its arguments, so that a stranger's body is not even read.
 
+use std::num::NonZeroU32;
+
 use chrono::Utc;
 use poem::http::StatusCode;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use storage::api_keys::API_KEY_PREFIX;
-use storage::ids::{LoginId, UserId};
+use storage::ids::{ApiKeyId, LoginId, UserId};
 
 use crate::app::{App, Links};
 use crate::error::{ApiError, Result};
@@ -82,12 +84,12 @@ impl<'a> ApiExtractor<'a> for Caller {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        Ok(authenticate(request).await?)
+        Ok(caller(request).await?)
     }
 }
 
-/// Who calls, where anybody is logged in.
-pub(crate) struct Visitor(pub(crate) Option<Caller>);
+/// Who calls, where nobody has to be logged in: a user, nobody, or why the token is no good.
+pub(crate) struct Visitor(pub(crate) Result<Option<Caller>>);
 
 impl<'a> ApiExtractor<'a> for Visitor {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
@@ -113,11 +115,7 @@ impl<'a> ApiExtractor<'a> for Visitor {
         _: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        match authenticate(request).await {
-            Ok(caller) => Ok(Self(Some(caller))),
-            Err(error) if error.status() == StatusCode::UNAUTHORIZED => Ok(Self(None)),
-            Err(error) => Err(error.into()),
-        }
+        Ok(Self(authenticate(request).await))
     }
 }
 
@@ -160,7 +158,7 @@ impl<'a> ApiExtractor<'a> for Access {
         let query: Vec<(String, String)> = request.params().unwrap_or_default();
         let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let Some(signature) = value("signature") else {
-            return Ok(Self::Owner(authenticate(request).await?));
+            return Ok(Self::Owner(caller(request).await?));
         };
         let proof = Proof { expires: value("expires").unwrap_or_default(), signature };
         if App::of(request)?.urls.verify(request.uri().path(), proof, Utc::now()) {
@@ -177,35 +175,82 @@ pub(crate) fn bearer(request: &Request) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
 }
 
-async fn authenticate(request: &Request) -> Result<Caller> {
-    let app = App::of(request)?;
-    let (user, credential) = match (bearer(request), session_cookie::sent(request)) {
-        (Some(token), _) => by_token(app, token).await?,
-        (None, Some(session)) => {
-            session_cookie::check_site(app, request)?;
-            let found = app.services.storage.logins.session(session).await?;
-            // A browser keeps sending what has ended; its user is simply not logged in.
-            let (user, login) = found.ok_or_else(ApiError::unauthenticated)?;
-            (user, Credential::Login(login))
-        }
-        (None, None) => return Err(ApiError::unauthenticated()),
-    };
-    Ok(Caller { user, credential, links: app.links(request) })
+/// Whoever was recognised by a token or a session.
+#[derive(Clone)]
+pub(crate) struct Known {
+    pub(crate) user: UserId,
+    credential: Credential,
+    /// Requests a minute of the API key, where it has a rate of its own.
+    pub(crate) own_rate: Option<(ApiKeyId, NonZeroU32)>,
 }
 
-/// Whose token it is, and of which login.
-async fn by_token(app: &App, token: &str) -> Result<(UserId, Credential)> {
+impl Known {
+    fn by_login(user: UserId, login: LoginId) -> Self {
+        Self { user, credential: Credential::Login(login), own_rate: None }
+    }
+}
+
+/// What [`recognise`] found, for the handler of the same request.
+#[derive(Clone)]
+struct Recognised(Result<Option<Known>>);
+
+/// Who sends the request, found out once for all that ask; none where it carries nothing that is good.
+pub(crate) async fn recognise(request: &mut Request) -> Result<Option<Known>> {
+    let known = identify(request).await;
+    request.set_data(Recognised(known.clone()));
+    match known {
+        Err(error) if error.status() == StatusCode::UNAUTHORIZED => Ok(None),
+        known => known,
+    }
+}
+
+async fn caller(request: &Request) -> Result<Caller> {
+    authenticate(request).await?.ok_or_else(ApiError::unauthenticated)
+}
+
+async fn authenticate(request: &Request) -> Result<Option<Caller>> {
+    let app = App::of(request)?;
+    let known = match request.data::<Recognised>() {
+        Some(Recognised(known)) => known.clone()?,
+        None => identify(request).await?,
+    };
+    let Some(Known { user, credential, .. }) = known else { return Ok(None) };
+    if bearer(request).is_none() {
+        session_cookie::check_site(app, request)?;
+    }
+    Ok(Some(Caller { user, credential, links: app.links(request) }))
+}
+
+/// Who sends the request; none where it carries no token and no session that goes on.
+async fn identify(request: &Request) -> Result<Option<Known>> {
+    let app = App::of(request)?;
+    match (bearer(request), session_cookie::sent(request)) {
+        (Some(token), _) => by_token(app, token).await.map(Some),
+        (None, Some(session)) => {
+            // A browser keeps sending what has ended; its user is simply not logged in.
+            let found = app.services.storage.logins.session(session).await?;
+            Ok(found.map(|(user, login)| Known::by_login(user, login)))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+async fn by_token(app: &App, token: &str) -> Result<Known> {
     let storage = &app.services.storage;
     if token.starts_with(API_KEY_PREFIX) {
-        let owner = storage.api_keys.owner_of(token).await?.ok_or_else(ApiError::invalid_token)?;
-        return Ok((owner, Credential::ApiKey(token.to_owned())));
+        let key = storage.api_keys.opened_by(token).await?.ok_or_else(ApiError::invalid_token)?;
+        return Ok(Known {
+            user: key.owner,
+            credential: Credential::ApiKey(token.to_owned()),
+            own_rate: key.requests_per_minute.map(|rate| (key.id, rate)),
+        });
     }
     let subject = app.tokens.verify(token).map_err(|rejection| match rejection {
         Rejection::Expired => ApiError::expired_token(),
         Rejection::Invalid => ApiError::invalid_token(),
     })?;
     match storage.logins.is_live(subject.login).await? {
-        true => Ok((subject.user, Credential::Login(subject.login))),
+        true => Ok(Known::by_login(subject.user, subject.login)),
         false => Err(ApiError::invalid_token()),
     }
 }

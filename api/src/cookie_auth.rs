@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use pipeline::parameters::Invalid;
+use poem::Request;
+use poem::http::StatusCode;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
+use storage::audit::EventKind;
 use storage::error::{Conflict, Error as StorageError};
 use storage::logins::TokenKind;
 use storage::users::{Name, NewUser, User};
@@ -12,7 +15,7 @@ use storage::users::{Name, NewUser, User};
 use crate::accounts::{self, normal_email};
 use crate::app::App;
 use crate::body::Body;
-use crate::caller::{Caller, Credential, Visitor};
+use crate::caller::{Caller, Visitor};
 use crate::dto::auth::Credentials;
 use crate::dto::users::{Message, NotAuthenticated, SessionRegistration, SessionUser};
 use crate::error::{ApiError, Result};
@@ -61,31 +64,29 @@ enum Identity {
 impl CookieAuthApi {
     /// Make an account and log in with a cookie
     #[oai(path = "/register", method = "post", operation_id = "register_with_session")]
-    async fn register(&self, body: Body<SessionRegistration>) -> Result<Registered> {
+    async fn register(&self, body: Body<SessionRegistration>, request: &Request) -> Result<Registered> {
         let SessionRegistration { email, password, display_name } = body.value;
         let email = self.check(&email, &password, &display_name).await?;
         let password_hash = self.app.passwords.hash(password).await?;
         let new = NewUser { email, password_hash, name: Name::full(&display_name) };
         let user = self.app.services.storage.users.create(new).await.map_err(by_field)?;
-        let cookie = self.start_session(&user).await?;
+        self.app.record(request, EventKind::Registered, Some(user.id)).await?;
+        let cookie = self.start_session(request, &user).await?;
         Ok(Registered::Created(Json(user.into()), cookie))
     }
 
     /// Log in with a cookie
     #[oai(path = "/login", method = "post", operation_id = "login_with_session")]
-    async fn login(&self, body: Body<Credentials>) -> Result<LoggedIn> {
-        let user = accounts::log_in(&self.app, body.value).await?;
-        let cookie = self.start_session(&user).await?;
+    async fn login(&self, body: Body<Credentials>, request: &Request) -> Result<LoggedIn> {
+        let user = accounts::log_in(&self.app, request, body.value).await?;
+        let cookie = self.start_session(request, &user).await?;
         Ok(LoggedIn::Done(Json(user.into()), cookie))
     }
 
     /// End the session
     #[oai(path = "/logout", method = "post", operation_id = "logout_session")]
-    async fn logout(&self, caller: Caller) -> Result<LoggedOut> {
-        let Credential::Login(login) = caller.credential else {
-            return Err(ApiError::forbidden("An API key has no login to end; delete the key"));
-        };
-        self.app.services.storage.logins.revoke(login).await?;
+    async fn logout(&self, caller: Caller, request: &Request) -> Result<LoggedOut> {
+        accounts::log_out(&self.app, request, caller).await?;
         let message = Message { message: "Logged out successfully".to_owned() };
         Ok(LoggedOut::Done(Json(message), session_cookie::clear(&self.app)))
     }
@@ -93,7 +94,11 @@ impl CookieAuthApi {
     /// See who is logged in
     #[oai(path = "/me", method = "get", operation_id = "get_session_user")]
     async fn me(&self, visitor: Visitor) -> Result<Identity> {
-        let Some(caller) = visitor.0 else {
+        let caller = match visitor.0 {
+            Err(error) if error.status() == StatusCode::UNAUTHORIZED => None,
+            caller => caller?,
+        };
+        let Some(caller) = caller else {
             return Ok(Identity::Unknown(Json(NotAuthenticated { authenticated: false })));
         };
         let user = self.app.services.storage.users.get(caller.user).await?;
@@ -119,8 +124,8 @@ impl CookieAuthApi {
     }
 
     /// The cookie of a session that begins now.
-    async fn start_session(&self, user: &User) -> Result<String> {
-        let (_, session) = accounts::start_login(&self.app, user, TokenKind::Session).await?;
+    async fn start_session(&self, request: &Request, user: &User) -> Result<String> {
+        let (_, session) = accounts::start_login(&self.app, request, user, TokenKind::Session).await?;
         Ok(session_cookie::set(&self.app, &session))
     }
 }

@@ -9,8 +9,8 @@ use poem::{Endpoint, IntoResponse, Request, Response};
 use crate::app::App;
 
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
-const EXPOSED: &str =
-    "Accept-Ranges, Content-Disposition, Content-Range, ETag, Location, Retry-After, X-Request-Id";
+const EXPOSED: &str = "Accept-Ranges, Content-Disposition, Content-Range, ETag, Location, Retry-After, \
+    X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id";
 /// Seconds that a browser may remember a preflight.
 const MAX_AGE: &str = "600";
 

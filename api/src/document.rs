@@ -10,7 +10,8 @@ use poem::endpoint::{BoxEndpoint, make};
 use poem::http::{HeaderValue, Method};
 use poem_openapi::payload::Payload;
 use poem_openapi::registry::{
-    MetaApi, MetaMediaType, MetaOperation, MetaParamIn, MetaResponse, MetaSchema, MetaSchemaRef, Registry,
+    MetaApi, MetaHeader, MetaMediaType, MetaOperation, MetaParamIn, MetaResponse, MetaSchema, MetaSchemaRef,
+    Registry,
 };
 use poem_openapi::types::Type;
 use poem_openapi::{Object, OpenApi, OpenApiService};
@@ -19,6 +20,7 @@ use serde_json::Value;
 use crate::caller;
 use crate::dto::time::Timestamp;
 use crate::error::{ApiError, Dialect};
+use crate::throttle::Class;
 
 const TITLE: &str = "Voxmill";
 const DESCRIPTION: &str = "Turns recorded voice and video into other voice and video.";
@@ -66,6 +68,7 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("start_screen_share", &[409]),
     ("stop_screen_share", &[403, 409]),
     ("send_chat_message", &[409]),
+    ("get_live_token", &[409, 503]),
     ("get_metrics", &[401, 403]),
 ];
 
@@ -81,6 +84,9 @@ struct ErrorObject {
     details: Option<ErrorDetails>,
     /// The same in the words of another dialect.
     detail: String,
+    /// Seconds until another request is admitted, where there were too many.
+    #[oai(skip_serializing_if_is_none)]
+    retry_after: Option<u64>,
 }
 
 /// The field at fault and what is wrong with it.
@@ -117,6 +123,9 @@ struct EnvelopedError {
 #[oai(rename = "Detail")]
 struct DetailObject {
     detail: String,
+    /// Seconds until another request is admitted, where there were too many.
+    #[oai(skip_serializing_if_is_none)]
+    retry_after: Option<u64>,
 }
 
 /// The routes of `T`, which also refuse the methods that they lack.
@@ -139,7 +148,12 @@ impl<T: OpenApi> OpenApi for Document<T> {
         let mut apis = T::meta();
         for path in apis.iter_mut().flat_map(|api| &mut api.paths) {
             let dialect = Dialect::of(&path.path);
-            path.operations.iter_mut().for_each(|operation| add_refusals(operation, dialect));
+            for operation in &mut path.operations {
+                add_refusals(operation, dialect);
+                if Class::of(&operation.method, &path.path).is_some() {
+                    operation.responses.responses.push(too_many_requests(dialect));
+                }
+            }
         }
         apis
     }
@@ -224,6 +238,23 @@ fn add_refusals(operation: &mut MetaOperation, dialect: Dialect) {
     operation.responses.responses.extend(statuses.into_iter().map(|status| refusal(status, dialect)));
 }
 
+fn too_many_requests(dialect: Dialect) -> MetaResponse {
+    let header = |name: &str, description: &str| MetaHeader {
+        name: name.to_owned(),
+        description: Some(description.to_owned()),
+        required: true,
+        deprecated: false,
+        schema: i64::schema_ref(),
+    };
+    let headers = vec![
+        header("Retry-After", "Seconds until another request is admitted."),
+        header("X-RateLimit-Limit", "Requests that are admitted at once."),
+        header("X-RateLimit-Remaining", "Those that are left."),
+        header("X-RateLimit-Reset", "The second of Unix time in which all of them are there again."),
+    ];
+    MetaResponse { headers, ..refusal(429, dialect) }
+}
+
 fn refusal(status: u16, dialect: Dialect) -> MetaResponse {
     MetaResponse {
         description: match status {
@@ -235,6 +266,7 @@ fn refusal(status: u16, dialect: Dialect) -> MetaResponse {
             413 => "Too large",
             415 => "Not of a type that is accepted here",
             416 => "None of the bytes asked for exist",
+            429 => "Too many requests",
             500 => "Something failed on our side",
             503 => "Not now",
             507 => "No room left",

@@ -37,6 +37,7 @@ pub(crate) enum Code {
     PayloadTooLarge,
     UnsupportedMediaType,
     RangeNotSatisfiable,
+    RateLimitExceeded,
     InternalError,
     ServiceUnavailable,
     InsufficientStorage,
@@ -56,6 +57,7 @@ impl Code {
             Self::PayloadTooLarge => "payload_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::RangeNotSatisfiable => "range_not_satisfiable",
+            Self::RateLimitExceeded => "rate_limit_exceeded",
             Self::InternalError => "internal_error",
             Self::ServiceUnavailable => "service_unavailable",
             Self::InsufficientStorage => "insufficient_storage",
@@ -73,6 +75,7 @@ impl Code {
             Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::RateLimitExceeded => StatusCode::TOO_MANY_REQUESTS,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::InsufficientStorage => StatusCode::INSUFFICIENT_STORAGE,
@@ -90,6 +93,8 @@ pub(crate) struct ApiError {
     detail: Cow<'static, str>,
     /// The fields at fault.
     invalid: Vec<Invalid>,
+    /// Seconds after which the same request may pass.
+    retry_after: Option<u64>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -177,9 +182,21 @@ impl ApiError {
         error.with_header(header::CONTENT_RANGE, number_header(format!("bytes */{size}")))
     }
 
+    /// One more is admitted after so many seconds.
+    pub(crate) fn too_many_requests(seconds: u64) -> Self {
+        let error = Self::new(Code::RateLimitExceeded, "Too many requests, please try again later")
+            .with_header(header::RETRY_AFTER, HeaderValue::from(seconds));
+        Self { retry_after: Some(seconds), ..error }
+    }
+
     pub(crate) fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::ServiceUnavailable, message)
             .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+    }
+
+    /// What this server could do, had it been told with what.
+    pub(crate) fn not_configured(message: &'static str) -> Self {
+        Self::new(Code::ServiceUnavailable, message)
     }
 
     pub(crate) fn insufficient_storage(message: impl Into<Cow<'static, str>>) -> Self {
@@ -212,7 +229,7 @@ impl ApiError {
 
     fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         let message = message.into();
-        Self { code, detail: message.clone(), message, invalid: vec![], headers: vec![] }
+        Self { code, detail: message.clone(), message, invalid: vec![], retry_after: None, headers: vec![] }
     }
 
     fn unauthorized(detail: &'static str) -> Self {
@@ -324,6 +341,7 @@ impl From<poem::Error> for ApiError {
 fn sentence(conflict: &Conflict) -> &'static str {
     match conflict {
         Conflict::EmailTaken => "An account with this email exists already",
+        Conflict::NameTaken => "Somebody else has this identity in this room",
         Conflict::FileInUse => "A job that is not finished needs this file",
         Conflict::JobFinished => "The job is finished already",
         Conflict::JobNotFailed => "Only a failed job can be retried",

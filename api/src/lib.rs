@@ -7,6 +7,7 @@ mod auth;
 mod bearer_auth;
 mod body;
 mod caller;
+mod client_address;
 mod connections;
 mod cookie_auth;
 mod cors;
@@ -21,6 +22,8 @@ mod files;
 mod intake;
 mod internal;
 mod jobs;
+mod limiter;
+mod live;
 mod me;
 mod media_types;
 mod meetings;
@@ -30,6 +33,7 @@ mod peer;
 mod process;
 mod projects;
 mod range;
+mod rates;
 mod refresh_token;
 mod rooms;
 mod schema;
@@ -37,6 +41,7 @@ mod session_cookie;
 mod signed_url;
 mod strict_json;
 mod tags;
+mod throttle;
 mod tokens;
 mod upload_form;
 mod uploads;
@@ -57,6 +62,10 @@ use storage::Storage;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+pub use client_address::{InvalidNetwork, Network};
+pub use live::LiveKit;
+pub use rates::{InvalidRate, Rate, Rates};
 
 use app::App;
 use connections::{Counted, Guarded, Requests};
@@ -80,11 +89,26 @@ pub struct ApiConfig {
     pub internal_key: Option<String>,
     /// Largest file, in bytes, in one upload or in parts.
     pub max_upload_bytes: u64,
+    /// The media server of live rooms; without one nobody gets into any.
+    pub livekit: Option<LiveKit>,
+    /// Who may enter live rooms.
+    pub guests: Guests,
+    /// How much of the server each client may have; none limits nobody.
+    pub rates: Option<Rates>,
+    /// Proxies that are believed when they say for whom they speak.
+    pub trusted_proxies: Vec<Network>,
     /// Connections at once; those beyond wait.
     pub max_connections: usize,
     /// How long a client may be silent where it is its turn: with the rest of a request, with the next one, or in taking
     /// an answer.
     pub patience: Duration,
+}
+
+/// Whether those who are not logged in may use what is open to guests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guests {
+    Welcome,
+    KeptOut,
 }
 
 /// Everything that a request may need, built once by the program that starts the server.
@@ -138,6 +162,9 @@ pub fn routes(services: Services) -> impl Endpoint<Output = Response> {
         .around(edge::hurry)
         .around(edge::head)
         .around(edge::answer)
+        // As in [`serve`]: the types of all layers together are too deep.
+        .boxed()
+        .around(throttle::throttle)
         .around(cors::cors)
         .around(edge::protect)
         .around(edge::trace)
@@ -165,8 +192,13 @@ type AccountApis = (
 type MediaApis =
     (files::FilesApi, uploads::UploadsApi, process::ProcessApi, jobs::JobsApi, voices::VoicesApi);
 
-type MeetingApis =
-    (projects::ProjectsApi, voice_sessions::VoiceSessionsApi, rooms::RoomsApi, meetings::MeetingsApi);
+type MeetingApis = (
+    projects::ProjectsApi,
+    voice_sessions::VoiceSessionsApi,
+    rooms::RoomsApi,
+    meetings::MeetingsApi,
+    live::LiveApi,
+);
 
 type OperationApis = (usage::UsageApi, operations::OperationsApi);
 
@@ -192,6 +224,7 @@ fn apis(app: &Arc<App>) -> Apis {
         voice_sessions::VoiceSessionsApi { app: app() },
         rooms::RoomsApi { app: app() },
         meetings::MeetingsApi { app: app() },
+        live::LiveApi { app: app() },
     );
     let operations = (usage::UsageApi { app: app() }, operations::OperationsApi { app: app() });
     (accounts, media, meetings, operations)

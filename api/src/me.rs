@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use poem::Request;
 use poem_openapi::OpenApi;
+use storage::audit::EventKind;
 
 use crate::accounts;
 use crate::app::App;
@@ -24,12 +26,12 @@ impl MeApi {
     ///
     /// With its files, jobs, voices, keys and logins, for good.
     #[oai(path = "/", method = "delete", operation_id = "erase_account")]
-    async fn erase(&self, caller: Caller, body: Body<PasswordProof>) -> Result<Done> {
+    async fn erase(&self, caller: Caller, body: Body<PasswordProof>, request: &Request) -> Result<Done> {
         let user = accounts::confirm(&self.app, caller.user, body.value.password).await?;
         let user =
             user.ok_or_else(|| ApiError::invalid("password", "is not the password of this account"))?;
         self.app.services.storage.erase(user.id).await?;
-        tracing::info!(user.id = %user.id, "an account was erased by its owner");
+        self.app.record(request, EventKind::AccountErased, Some(user.id)).await?;
         Ok(Done::NoContent)
     }
 

@@ -4,11 +4,14 @@ use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSecurityScheme, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use storage::audit::EventKind;
+use storage::ids::UserId;
 
+use crate::app::App;
 use crate::body;
 use crate::caller;
 use crate::dto::auth::RefreshRequest;
-use crate::error::ApiError;
+use crate::error::{ApiError, Result};
 
 /// A refresh token, as Bearer or in the body.
 pub(crate) struct SentRefreshToken(pub(crate) String);
@@ -62,8 +65,9 @@ impl<'a> ApiExtractor<'a> for SentRefreshToken {
     }
 }
 
-/// The refusal of a token that was used before.
-pub(crate) fn reused() -> ApiError {
+/// The refusal of a token that was used before, which is put on record.
+pub(crate) async fn reused(app: &App, request: &Request, user: UserId) -> Result<ApiError> {
     tracing::warn!("a refresh token was used twice; its login is revoked");
-    ApiError::invalid_token()
+    app.record(request, EventKind::RefreshReused, Some(user)).await?;
+    Ok(ApiError::invalid_token())
 }

@@ -18,6 +18,8 @@ pub(crate) enum Tag {
     Projects,
     /// Rooms, and the sessions held in them
     Rooms,
+    /// Live voice
+    Live,
     /// For those who run the server
     Operations,
 }

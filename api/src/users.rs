@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use pipeline::parameters::Invalid;
+use poem::Request;
 use poem_openapi::OpenApi;
 use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
+use storage::audit::EventKind;
 use storage::users::{Name, NewPassword, UserChange};
 
 use crate::accounts::{self, normal_email};
@@ -39,7 +41,12 @@ impl UsersApi {
 
     /// Change the caller's name or address
     #[oai(path = "/profile", method = "patch", operation_id = "update_profile")]
-    async fn update_profile(&self, caller: Caller, body: Body<ProfileChange>) -> Result<Json<Profile>> {
+    async fn update_profile(
+        &self,
+        caller: Caller,
+        body: Body<ProfileChange>,
+        request: &Request,
+    ) -> Result<Json<Profile>> {
         let ProfileChange { display_name, email } = body.value;
         let mut faults: Vec<_> = display_name.as_deref().and_then(blank_name).into_iter().collect();
         let email = email.map(|email| normal_email(&email).ok_or_else(wrong_email));
@@ -51,8 +58,12 @@ impl UsersApi {
             return Err(ApiError::invalid_fields(faults));
         }
         let users = &self.app.services.storage.users;
+        let changes_email = email.is_some();
         let change = UserChange { email, name: display_name.as_deref().map(Name::full) };
         let user = users.change(caller.user, change).await.map_err(by_field)?;
+        if changes_email {
+            self.app.record(request, EventKind::EmailChanged, Some(caller.user)).await?;
+        }
         let preferences = users.preferences(caller.user).await?;
         Ok(Json(Profile::new(user, preferences)))
     }
@@ -74,7 +85,12 @@ impl UsersApi {
     ///
     /// Ends every other login at once.
     #[oai(path = "/change-password", method = "post", operation_id = "change_password")]
-    async fn change_password(&self, caller: Caller, body: Body<PasswordChange>) -> Result<Json<Message>> {
+    async fn change_password(
+        &self,
+        caller: Caller,
+        body: Body<PasswordChange>,
+        request: &Request,
+    ) -> Result<Json<Message>> {
         let PasswordChange { current_password, new_password } = body.value;
         let user = accounts::confirm(&self.app, caller.user, current_password).await?;
         let user = user.ok_or_else(wrong_password)?;
@@ -89,11 +105,12 @@ impl UsersApi {
                 Credential::ApiKey(_) => None,
             },
         };
-        match self.app.services.storage.users.change_password(caller.user, new).await? {
-            true => Ok(Json(Message { message: "Password changed successfully".to_owned() })),
-            // Somebody else has changed it meanwhile.
-            false => Err(wrong_password()),
+        // Somebody else may have changed it meanwhile.
+        if !self.app.services.storage.users.change_password(caller.user, new).await? {
+            return Err(wrong_password());
         }
+        self.app.record(request, EventKind::PasswordChanged, Some(caller.user)).await?;
+        Ok(Json(Message { message: "Password changed successfully".to_owned() }))
     }
 
     /// List the caller's conversations, newest first

@@ -4,8 +4,9 @@ use crate::complain;
 use anyhow::{Context as _, bail};
 use futures_util::TryStreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::header::RETRY_AFTER;
 use reqwest::multipart::{Form, Part};
-use reqwest::{Body, Method, RequestBuilder, Response};
+use reqwest::{Body, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
@@ -56,15 +57,20 @@ impl Client {
     }
 
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        Ok(checked(self.request(Method::GET, path).send().await?).await?.json().await?)
+        Ok(patiently(async || Ok(self.request(Method::GET, path).send().await?)).await?.json().await?)
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        Ok(checked(self.request(Method::POST, path).json(body).send().await?).await?.json().await?)
+        let send = async || Ok(self.request(Method::POST, path).json(body).send().await?);
+        Ok(patiently(send).await?.json().await?)
     }
 
     /// Streams a file up, with a bar, and returns the file object.
     pub(crate) async fn upload(&self, path: &Path) -> anyhow::Result<Value> {
+        Ok(patiently(async || self.send_file(path).await).await?.json().await?)
+    }
+
+    async fn send_file(&self, path: &Path) -> anyhow::Result<Response> {
         let file = File::open(path).await.with_context(|| format!("could not open {}", path.display()))?;
         let length = file.metadata().await?.len();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -74,12 +80,8 @@ impl Client {
             .inspect_ok(move |bytes| counted.inc(bytes.len() as u64));
         let part = Part::stream_with_length(Body::wrap_stream(stream), length).file_name(name);
         let request = self.uploads.post(self.url("/api/v1/files/upload")).bearer_auth(&self.token);
-        let upload = async {
-            let uploaded = checked(request.multipart(Form::new().part("file", part)).send().await?).await?;
-            anyhow::Ok(uploaded.json::<Value>().await?)
-        };
         let uploaded = tokio::select! {
-            uploaded = upload => uploaded?,
+            answer = request.multipart(Form::new().part("file", part)).send() => answer?,
             () = standstill(&bar, self.silence) => {
                 bail!("the server took no byte and gave no answer for {} seconds", self.silence.as_secs())
             }
@@ -127,7 +129,8 @@ impl Client {
     /// Writes what a URL of an answer gives into a file, in place of what was in it.
     pub(crate) async fn download(&self, url: &str, path: &Path) -> anyhow::Result<()> {
         let url = if url.starts_with('/') { self.url(url) } else { url.to_owned() };
-        let mut response = checked(self.http.get(url).bearer_auth(&self.token).send().await?).await?;
+        let send = async || Ok(self.http.get(&url).bearer_auth(&self.token).send().await?);
+        let mut response = patiently(send).await?;
         let mut file =
             File::create(path).await.with_context(|| format!("could not make {}", path.display()))?;
         while let Some(bytes) = response.chunk().await? {
@@ -204,6 +207,22 @@ pub(crate) fn text<'a>(answer: &'a Value, field: &str) -> anyhow::Result<&'a str
 /// The first file of a completed job's result.
 pub(crate) fn first_file(status: &Value) -> &Value {
     &status["result"]["files"][0]
+}
+
+/// The answer to a request that is admitted: where the server says that there were too many, this waits as long as it
+/// says, and asks again.
+async fn patiently(send: impl AsyncFn() -> anyhow::Result<Response>) -> anyhow::Result<Response> {
+    loop {
+        let response = send().await?;
+        let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        match wait {
+            Some(seconds) if response.status() == StatusCode::TOO_MANY_REQUESTS => {
+                complain(&format!("the server's rate limit is reached; going on in {seconds} s"));
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+            }
+            Some(_) | None => return checked(response).await,
+        }
+    }
 }
 
 async fn checked(response: Response) -> anyhow::Result<Response> {
@@ -283,6 +302,25 @@ mod tests {
     async fn an_upload_to_a_silent_server_ends() {
         let error = upload(async |_| {}).await.unwrap_err();
         assert!(error.to_string().contains("took no byte"), "{error:#}");
+    }
+
+    #[tokio::test]
+    async fn a_refused_request_is_sent_again_when_the_server_says() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let client = Client::new(&url, String::new()).unwrap();
+        let server = async {
+            for answer in ["429 Too Many Requests\r\nRetry-After: 0", "200 OK"] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let answer =
+                    format!("HTTP/1.1 {answer}\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}");
+                let mut head = [0; 1024];
+                assert!(stream.read(&mut head).await.unwrap() > 0);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        };
+        let (answer, ()) = tokio::join!(client.get("/"), server);
+        assert_eq!(answer.unwrap(), serde_json::json!({}));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! `VOXMILL_…_FILE`. An unknown key is an error in both.
 
 use anyhow::{Context as _, bail};
+use api::{LiveKit, Network, Rate, Rates};
 use clap::Args;
 use pipeline::parameters::JobKind;
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,12 @@ pub(crate) struct Config {
     pub metrics_token: String,
     /// Opens the internal routes to other machines.
     pub internal_key: String,
+    /// Where clients find the `LiveKit` server of live rooms.
+    pub livekit_url: String,
+    pub livekit_api_key: String,
+    pub livekit_api_secret: String,
+    /// `on` lets those in who are not logged in, where a document has guests; `off` does not.
+    pub guests: String,
     pub models_dir: PathBuf,
     /// `on` refuses a job whose model is absent, `off` runs the best installed one.
     pub models_strict: String,
@@ -50,6 +57,24 @@ pub(crate) struct Config {
     pub retention_days: u32,
     pub quota_bytes: u64,
     pub max_upload_bytes: u64,
+    /// `on` or `off`
+    pub rate_limits: String,
+    /// Registering, logging in, refreshing and logging out, of one address. This rate and the next ones are such as `5/min`.
+    pub rate_limit_auth: String,
+    /// The same at the paths under `/auth`.
+    pub rate_limit_voiceera_auth: String,
+    /// Uploads begun, of one user.
+    pub rate_limit_uploads: String,
+    /// Requests that make jobs, of one user.
+    pub rate_limit_processing: String,
+    /// Job status and events, the bytes of files, and parts of uploads.
+    pub rate_limit_wide: String,
+    /// What is open to guests, of one address.
+    pub rate_limit_guests: String,
+    /// Everything else, of one user, or of one address where nobody is logged in.
+    pub rate_limit_other: String,
+    /// Networks of proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
     /// Connections at once. A process may usually have 1,024 files open: half of them for what the requests open.
     pub max_connections: usize,
     /// Jobs that run at once, by kind; one where a kind is not named.
@@ -79,11 +104,24 @@ impl Default for Config {
             url_secret: String::new(),
             metrics_token: String::new(),
             internal_key: String::new(),
+            livekit_url: String::new(),
+            livekit_api_key: String::new(),
+            livekit_api_secret: String::new(),
+            guests: "on".to_owned(),
             models_dir: PathBuf::new(),
             models_strict: "off".to_owned(),
             retention_days: 0,
             quota_bytes: 100 << 30,
             max_upload_bytes: 50 << 30,
+            rate_limits: "on".to_owned(),
+            rate_limit_auth: "5/min".to_owned(),
+            rate_limit_voiceera_auth: "10/min".to_owned(),
+            rate_limit_uploads: "10/h".to_owned(),
+            rate_limit_processing: "20/h".to_owned(),
+            rate_limit_wide: "6000/min".to_owned(),
+            rate_limit_guests: "20/min".to_owned(),
+            rate_limit_other: "100/min".to_owned(),
+            trusted_proxies: vec![],
             max_connections: 512,
             slots: JobKind::ALL.into_iter().map(|kind| (kind, 1)).collect(),
             threads: 0,
@@ -97,7 +135,8 @@ impl Default for Config {
 }
 
 /// Keys that may come from a file of their own, named by the key and `_FILE`.
-const SECRETS: [&str; 4] = ["token_secret", "url_secret", "metrics_token", "internal_key"];
+const SECRETS: [&str; 5] =
+    ["token_secret", "url_secret", "metrics_token", "internal_key", "livekit_api_secret"];
 /// Variables of the command line client, which the server does not read.
 pub(crate) const CLIENT_VARIABLES: [&str; 2] = ["VOXMILL_SERVER", "VOXMILL_API_KEY"];
 const PREFIX: &str = "VOXMILL_";
@@ -154,6 +193,8 @@ impl Config {
         for (key, value, allowed) in [
             ("models_strict", &self.models_strict, ["on", "off"]),
             ("log_format", &self.log_format, ["json", "text"]),
+            ("rate_limits", &self.rate_limits, ["on", "off"]),
+            ("guests", &self.guests, ["on", "off"]),
         ] {
             if !allowed.contains(&value.as_str()) {
                 bail!("{key} must be {} or {}, not {value:?}", allowed[0], allowed[1]);
@@ -166,7 +207,43 @@ impl Config {
             let kind = kind.as_str();
             bail!("slots: {kind} must be at least 1, or its jobs would be accepted and never run");
         }
+        if self.livekit_api_key.is_empty() != self.livekit_api_secret.is_empty() {
+            bail!("livekit_api_key and livekit_api_secret must be set both, or neither");
+        }
+        self.rates()?;
+        self.trusted_proxies()?;
         Ok(())
+    }
+
+    /// None where no server is configured.
+    pub(crate) fn livekit(&self) -> Option<LiveKit> {
+        (!self.livekit_api_key.is_empty()).then(|| LiveKit {
+            url: Some(self.livekit_url.clone()).filter(|url| !url.is_empty()),
+            api_key: self.livekit_api_key.clone(),
+            api_secret: self.livekit_api_secret.clone(),
+        })
+    }
+
+    /// None where nothing is limited.
+    pub(crate) fn rates(&self) -> anyhow::Result<Option<Rates>> {
+        let rate = |key: &str, text: &str| -> anyhow::Result<Rate> {
+            text.parse().with_context(|| format!("rate_limit_{key} = {text:?}"))
+        };
+        let rates = Rates {
+            auth: rate("auth", &self.rate_limit_auth)?,
+            voiceera_auth: rate("voiceera_auth", &self.rate_limit_voiceera_auth)?,
+            uploads: rate("uploads", &self.rate_limit_uploads)?,
+            processing: rate("processing", &self.rate_limit_processing)?,
+            wide: rate("wide", &self.rate_limit_wide)?,
+            guests: rate("guests", &self.rate_limit_guests)?,
+            other: rate("other", &self.rate_limit_other)?,
+        };
+        Ok((self.rate_limits == "on").then_some(rates))
+    }
+
+    pub(crate) fn trusted_proxies(&self) -> anyhow::Result<Vec<Network>> {
+        let network = |text: &String| text.parse().with_context(|| format!("trusted_proxies: {text:?}"));
+        self.trusted_proxies.iter().map(network).collect()
     }
 
     pub(crate) fn database_url(&self) -> String {
@@ -285,6 +362,20 @@ mod tests {
         assert!(refused("models_strict = 'maybe'", &[]).contains("models_strict"));
         assert!(refused("slots = { dance = 1 }", &[]).contains("dance"));
         assert!(refused("", &[("VOXMILL_SLOTS", "transcribe=0")]).contains("transcribe must be at least 1"));
+        assert!(refused("livekit_api_key = 'key'", &[]).contains("livekit_api_secret"));
+        assert!(refused("rate_limits = 'maybe'", &[]).contains("rate_limits"));
+        assert!(refused("", &[("VOXMILL_RATE_LIMIT_AUTH", "many")]).contains("rate_limit_auth"));
+        assert!(refused("", &[("VOXMILL_TRUSTED_PROXIES", "10.0.0.0/8, lb")]).contains("lb"));
+    }
+
+    #[test]
+    fn rates_hold_unless_they_are_off() {
+        let auth = |variables: &[(&str, &str)]| {
+            read("", variables).unwrap().rates().unwrap().map(|rates| rates.auth)
+        };
+        assert_eq!(auth(&[]), Some("5/min".parse().unwrap()));
+        assert_eq!(auth(&[("VOXMILL_RATE_LIMIT_AUTH", "7/s")]), Some("7/s".parse().unwrap()));
+        assert_eq!(auth(&[("VOXMILL_RATE_LIMITS", "off")]), None);
     }
 
     #[test]

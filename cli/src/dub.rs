@@ -144,6 +144,8 @@ fn own_config(configured: Config, data: &Path) -> Config {
         data_dir: data.to_owned(),
         models_dir: configured.models_dir,
         threads: configured.threads,
+        // It has one client, which is this program.
+        rate_limits: "off".to_owned(),
         grace_seconds: 0,
         log: "warn".to_owned(),
         log_format: "text".to_owned(),
@@ -187,5 +189,6 @@ mod tests {
         assert_eq!(own.database_url(), "sqlite:///tmp/own/voxmill.db?mode=rwc");
         assert!(own.public_url.is_empty() && own.token_secret.is_empty());
         assert_eq!((own.models_directory(), own.threads()), (PathBuf::from("/models"), 7));
+        assert!(own.rates().unwrap().is_none());
     }
 }

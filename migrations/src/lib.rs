@@ -15,6 +15,7 @@ mod m20261122_000004_voices;
 mod m20261122_000004_web_logins;
 mod m20261122_000005_voice_sessions;
 mod m20261122_000006_rooms;
+mod m20261122_000007_safety;
 mod m20261122_000008_calling;
 
 use sea_orm_migration::{
@@ -74,6 +75,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000004_web_logins::Migration),
             Box::new(m20261122_000005_voice_sessions::Migration),
             Box::new(m20261122_000006_rooms::Migration),
+            Box::new(m20261122_000007_safety::Migration),
             Box::new(m20261122_000008_calling::Migration),
         ]
     }

@@ -10,6 +10,7 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, Set, sea_query::Expr};
+use std::num::NonZeroU32;
 
 /// What a key starts with, which tells it from an access token.
 pub const API_KEY_PREFIX: &str = "vx_";
@@ -25,6 +26,8 @@ pub struct ApiKey {
     pub prefix: String,
     pub expires_at: Option<DateTime<Utc>>,
     pub last_used_at: Option<DateTime<Utc>>,
+    /// Of its own, in place of the rates that its owner's requests have; none has those.
+    pub requests_per_minute: Option<NonZeroU32>,
     pub created_at: DateTime<Utc>,
 }
 
@@ -53,6 +56,7 @@ impl ApiKeys {
             prefix: plain.chars().take(API_KEY_PREFIX.len() + 8).collect(),
             expires_at,
             last_used_at: None,
+            requests_per_minute: None,
             created_at: self.database.now(),
         };
         let row = ActiveModel {
@@ -64,9 +68,23 @@ impl ApiKeys {
             expires_at: Set(expires_at),
             last_used_at: Set(None),
             created_at: Set(key.created_at),
+            requests_per_minute: Set(None),
         };
         Entity::insert(row).exec_without_returning(self.database.writer()).await?;
         Ok((key, plain))
+    }
+
+    /// Gives the key a rate of its own. One above `i32::MAX` is [`Error::Input`].
+    pub async fn set_rate(&self, owner: UserId, id: ApiKeyId, per_minute: NonZeroU32) -> Result<()> {
+        let per_minute = i32::try_from(per_minute.get())
+            .map_err(|_| Error::input("requests_per_minute", "is too large"))?;
+        let updated = Entity::update_many()
+            .col_expr(Column::RequestsPerMinute, Expr::value(per_minute))
+            .filter(Column::Id.eq(id.as_uuid()))
+            .filter(Column::UserId.eq(owner.as_uuid()))
+            .exec(self.database.writer())
+            .await?;
+        if updated.rows_affected == 0 { Err(Error::NotFound) } else { Ok(()) }
     }
 
     pub async fn list(&self, owner: UserId, page: &Page) -> Result<Listing<ApiKey>> {
@@ -86,8 +104,13 @@ impl ApiKeys {
         if deleted.rows_affected == 0 { Err(Error::NotFound) } else { Ok(()) }
     }
 
-    /// Whose key this is; none where it is unknown or expired, or its owner disabled. Notes the use.
+    /// Whose key this is; as with [`ApiKeys::opened_by`].
     pub async fn owner_of(&self, plain: &str) -> Result<Option<UserId>> {
+        Ok(self.opened_by(plain).await?.map(|key| key.owner))
+    }
+
+    /// The key that this is; none where it is unknown or expired, or its owner disabled. Notes the use.
+    pub async fn opened_by(&self, plain: &str) -> Result<Option<ApiKey>> {
         let now = self.database.now();
         let reader = self.database.reader();
         let row = Entity::find().filter(Column::KeyHash.eq(secrets::hash(plain))).one(reader).await?;
@@ -105,7 +128,7 @@ impl ApiKeys {
                 .exec(self.database.writer())
                 .await?;
         }
-        Ok(Some(owner))
+        Ok(Some(row.into()))
     }
 }
 
@@ -118,6 +141,10 @@ impl From<Model> for ApiKey {
             prefix: row.prefix,
             expires_at: row.expires_at,
             last_used_at: row.last_used_at,
+            requests_per_minute: row
+                .requests_per_minute
+                .and_then(|rate| rate.try_into().ok())
+                .and_then(NonZeroU32::new),
             created_at: row.created_at,
         }
     }

@@ -37,6 +37,8 @@ pub enum Error {
 pub enum Conflict {
     #[error("an account with this e-mail address exists")]
     EmailTaken,
+    #[error("another account holds the name")]
+    NameTaken,
     #[error("a job that is not finished needs the file")]
     FileInUse,
     #[error("the job is finished")]

@@ -55,6 +55,7 @@ ids!(
     /// A login: the family of the refresh tokens that follow one another. Access tokens name it.
     LoginId,
     ApiKeyId,
+    EventId,
     FileId,
     UploadId,
     JobId,

@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod api_keys;
+pub mod audit;
 mod calling_rows;
 pub mod campaigns;
 pub mod clock;
@@ -13,6 +14,7 @@ pub mod files;
 mod garbage;
 pub mod ids;
 pub mod jobs;
+pub mod live_names;
 pub mod logins;
 pub mod objects;
 pub mod page;
@@ -32,6 +34,7 @@ pub use crate::sweep::Swept;
 use crate::{
     agents::Agents,
     api_keys::ApiKeys,
+    audit::Audit,
     campaigns::Campaigns,
     clock::Clock,
     database::Database,
@@ -39,6 +42,7 @@ use crate::{
     events::Events,
     files::Files,
     jobs::{Jobs, Terms},
+    live_names::LiveNames,
     logins::Logins,
     objects::{DiskObjects, Objects},
     projects::Projects,
@@ -60,7 +64,7 @@ pub struct StorageConfig {
     pub data_directory: PathBuf,
     /// Of users who have none of their own.
     pub default_quota_bytes: u64,
-    /// How long files and finished jobs are kept; none keeps them until they are deleted.
+    /// How long files, finished jobs and security events are kept; none keeps them until they are deleted.
     pub retention: Option<Duration>,
 }
 
@@ -70,6 +74,8 @@ pub struct Storage {
     pub users: Users,
     pub logins: Logins,
     pub api_keys: ApiKeys,
+    pub audit: Audit,
+    pub live_names: LiveNames,
     pub projects: Projects,
     pub voice_sessions: VoiceSessions,
     pub files: Files,
@@ -115,6 +121,8 @@ impl Storage {
             users: Users::new(database.clone(), config.default_quota_bytes),
             logins: Logins::new(database.clone()),
             api_keys: ApiKeys::new(database.clone()),
+            audit: Audit::new(database.clone()),
+            live_names: LiveNames::new(database.clone()),
             projects: Projects::new(database.clone()),
             voice_sessions: VoiceSessions::new(database.clone()),
             voices: Voices::new(files.clone()),

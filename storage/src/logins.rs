@@ -41,7 +41,7 @@ pub enum Rotation {
     /// The token holds on.
     Standing { user: UserId, login: LoginId },
     /// The token was used before: its login is revoked now.
-    Reused,
+    Reused { user: UserId },
     /// Expired, revoked, its user disabled, not for refreshing, or never ours.
     Unknown,
 }
@@ -94,7 +94,7 @@ impl Logins {
         if token.used_at.is_some() {
             revoke(&transaction, logins::Column::Id.eq(login.id), now).await?;
             transaction.commit().await?;
-            return Ok(Rotation::Reused);
+            return Ok(Rotation::Reused { user });
         }
         if !users::is_enabled(&transaction, user).await? {
             return Ok(Rotation::Unknown);

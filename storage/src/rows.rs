@@ -106,6 +106,48 @@ pub(crate) mod api_keys {
         pub expires_at: Option<DateTimeUtc>,
         pub last_used_at: Option<DateTimeUtc>,
         pub created_at: DateTimeUtc,
+        pub requests_per_minute: Option<i32>,
+    }
+
+    #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(crate) mod security_events {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "security_events")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub kind: String,
+        pub user_id: Option<Uuid>,
+        pub client_address: Option<String>,
+        pub request_id: Option<String>,
+        pub created_at: DateTimeUtc,
+    }
+
+    #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(crate) mod live_names {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "live_names")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub room: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub identity: String,
+        pub owner_id: Uuid,
+        pub expires_at: DateTimeUtc,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

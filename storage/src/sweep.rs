@@ -2,13 +2,13 @@
 //! about.
 
 use crate::{
-    Storage,
+    Storage, audit,
     campaigns::course,
     error::Result,
     files, garbage,
     ids::FileId,
     jobs::KEY_LIFETIME,
-    logins,
+    live_names, logins,
     objects::ObjectKey,
     rows::{files as file_rows, idempotency_keys, jobs, voice_profiles},
 };
@@ -37,6 +37,8 @@ pub struct Swept {
     pub idempotency_keys: u64,
     /// Not removed: completed, because their end has passed.
     pub campaigns: u64,
+    pub security_events: u64,
+    pub live_names: u64,
 }
 
 impl Storage {
@@ -45,19 +47,33 @@ impl Storage {
         let now = self.database.now();
         // Files before jobs, so that an interrupted sweep leaves no output without its job.
         let files = self.sweep_files(now).await?;
-        let jobs = match self.retention {
-            Some(kept) => self.sweep_jobs(now - kept).await?,
-            None => 0,
+        let (jobs, security_events) = match self.retention {
+            Some(kept) => {
+                (self.sweep_jobs(now - kept).await?, audit::sweep(&self.database, now - kept).await?)
+            }
+            None => (0, 0),
         };
         let idempotency_keys = self.sweep_keys(now - KEY_LIFETIME).await?;
         let logins = logins::sweep(&self.database, now - Duration::from_secs(24 * 3600)).await?;
+        let live_names = live_names::sweep(&self.database, now).await?;
         let campaigns = course::complete(&self.database).await?;
         let uploads = self.uploads.sweep().await?;
         let before = SystemTime::from(now) - ORPHAN_AGE;
         let staged = self.objects.sweep_staging(before).await?;
         let garbage = garbage::collect(&self.database, self.objects.as_ref()).await?;
         let objects = garbage + self.sweep_orphans(before).await?;
-        Ok(Swept { files, jobs, objects, uploads, staged, logins, idempotency_keys, campaigns })
+        Ok(Swept {
+            files,
+            jobs,
+            objects,
+            uploads,
+            staged,
+            logins,
+            idempotency_keys,
+            campaigns,
+            security_events,
+            live_names,
+        })
     }
 
     /// A file that a job still needs is kept until the job ends.

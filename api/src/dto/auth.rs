@@ -146,6 +146,8 @@ pub(crate) struct ApiKeyObject {
     pub(crate) prefix: String,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) last_used_at: Option<Timestamp>,
+    /// Of the key alone, where an administrator gave it a rate of its own.
+    pub(crate) requests_per_minute: Option<u32>,
     pub(crate) created_at: Timestamp,
 }
 
@@ -211,6 +213,7 @@ impl From<ApiKey> for ApiKeyObject {
             prefix: key.prefix,
             expires_at: key.expires_at.map(Into::into),
             last_used_at: key.last_used_at.map(Into::into),
+            requests_per_minute: key.requests_per_minute.map(Into::into),
             created_at: key.created_at.into(),
         }
     }

@@ -30,11 +30,15 @@ impl Dialect {
     }
 
     pub(super) fn body(self, error: &ApiError, path: &str) -> Value {
-        match self {
+        let mut body = match self {
             Self::Coded => coded(error),
             Self::Enveloped => enveloped(error, Subject::of(error, path)),
             Self::Detail => detailed(error),
+        };
+        if let Some(seconds) = error.retry_after {
+            body["retry_after"] = json!(seconds);
         }
+        body
     }
 }
 
@@ -120,6 +124,7 @@ fn entry(code: Code, subject: Subject) -> (&'static str, &'static str) {
         Code::UnsupportedMediaType => ("REQUEST_005", "Unsupported media type"),
         Code::ModelUnavailable => ("REQUEST_006", "Conflict"),
         Code::RangeNotSatisfiable => ("REQUEST_007", "Range not satisfiable"),
+        Code::RateLimitExceeded => ("RATE_001", "Too many requests"),
         Code::InternalError => ("SERVER_001", "Internal server error"),
         Code::ServiceUnavailable => ("SERVER_002", "Service unavailable"),
         Code::InsufficientStorage => ("SERVER_003", "Insufficient storage"),
@@ -147,6 +152,7 @@ fn details(error: &ApiError) -> Option<String> {
         | Code::PayloadTooLarge
         | Code::UnsupportedMediaType
         | Code::RangeNotSatisfiable
+        | Code::RateLimitExceeded
         | Code::ServiceUnavailable
         | Code::InsufficientStorage => Some(error.message.to_string()),
     }
@@ -167,7 +173,7 @@ mod tests {
         let mut body = rendered(&error, path).await;
         assert_eq!((&body["success"], &body["data"]), (&json!(false), &Value::Null));
         assert!(body["timestamp"].as_str().unwrap().ends_with('Z'), "{body}");
-        assert_eq!(body.as_object().unwrap().len(), 4);
+        assert_eq!(body.as_object().unwrap().len(), 4 + usize::from(error.retry_after.is_some()));
         ["code", "message", "details"].map(|name| body["error"][name].take())
     }
 
@@ -230,6 +236,7 @@ mod tests {
             (ApiError::method_not_allowed(None), "/agents", "REQUEST_003", "Method not allowed"),
             (ApiError::too_large(1), "/agents", "REQUEST_004", "Payload too large"),
             (ApiError::unsupported("No"), "/agents", "REQUEST_005", "Unsupported media type"),
+            (ApiError::too_many_requests(5), "/agents", "RATE_001", "Too many requests"),
             (ApiError::unexpected(), "/agents", "SERVER_001", "Internal server error"),
             (ApiError::unavailable("Later"), "/agents", "SERVER_002", "Service unavailable"),
         ] {

@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use api::{ApiConfig, Services};
+use api::{ApiConfig, Guests, Services};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::{Body, Endpoint, EndpointExt, Request, RequestBuilder, Response};
@@ -38,7 +38,13 @@ pub(crate) struct Answer {
 
 impl TestApp {
     pub(crate) async fn new() -> Self {
-        let (services, directory) = services(QUOTA).await;
+        Self::with(|_| {}).await
+    }
+
+    /// With another configuration.
+    pub(crate) async fn with(change: impl FnOnce(&mut ApiConfig)) -> Self {
+        let (mut services, directory) = services(QUOTA).await;
+        change(&mut services.config);
         let (storage, shutdown) = (services.storage.clone(), services.shutdown.clone());
         Self { routes: api::routes(services).boxed(), storage, shutdown, _directory: directory }
     }
@@ -127,6 +133,10 @@ pub(crate) async fn services(default_quota_bytes: u64) -> (Services, TempDir) {
             metrics_token: None,
             internal_key: Some(INTERNAL_KEY.to_owned()),
             max_upload_bytes: MAX_UPLOAD,
+            livekit: None,
+            guests: Guests::Welcome,
+            rates: None,
+            trusted_proxies: vec![],
             max_connections: 100,
             patience: Duration::from_secs(60),
         },

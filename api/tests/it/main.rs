@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
 
+mod audit;
 mod auth;
 mod bearer_auth;
 mod client;
@@ -10,6 +11,8 @@ mod doubles;
 mod edge;
 mod files;
 mod jobs;
+mod limits;
+mod live;
 mod me;
 mod openapi;
 mod projects;

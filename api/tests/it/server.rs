@@ -13,7 +13,7 @@ use crate::client::{INTERNAL_KEY, MAX_UPLOAD, services};
 
 const SOON: Duration = Duration::from_secs(10);
 
-struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     services: Services,
     running: JoinHandle<std::io::Result<()>>,
@@ -21,7 +21,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start(change: impl FnOnce(&mut Services)) -> Self {
+    pub(crate) async fn start(change: impl FnOnce(&mut Services)) -> Self {
         let (mut services, directory) = services(1 << 30).await;
         change(&mut services);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -31,7 +31,7 @@ impl Server {
     }
 
     /// Sends the bytes of a request that asks for the connection to be closed; the head and the body of the answer.
-    async fn exchange(&self, request: impl AsRef<[u8]>) -> (String, String) {
+    pub(crate) async fn exchange(&self, request: impl AsRef<[u8]>) -> (String, String) {
         let answer = self.answer(request).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.to_ascii_lowercase(), body.to_owned())
@@ -57,7 +57,7 @@ impl Server {
         serde_json::from_str(&self.exchange(request).await.1).unwrap()
     }
 
-    async fn user(&self) -> String {
+    pub(crate) async fn user(&self) -> String {
         let body = json!({"fullName": "Ann", "email": "ann@example.com", "password": "password123"});
         self.post("/api/v1/auth/register", "", &body).await;
         let pair = self.post("/api/v1/auth/login", "", &body).await;
@@ -66,7 +66,7 @@ impl Server {
 }
 
 /// A form with a file of `size` bytes, sent in chunks by a client that does not say how long it will be.
-async fn upload(server: &Server, token: &str, size: usize) -> (String, String) {
+pub(crate) async fn upload(server: &Server, token: &str, size: usize) -> (String, String) {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let head = format!(
         "POST /api/v1/files/upload HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\

@@ -1,6 +1,7 @@
 //! Users, logins and API keys.
 
 use crate::world::{QUOTA, World};
+use std::num::NonZeroU32;
 use std::time::Duration;
 use storage::{
     error::{Conflict, Error},
@@ -63,7 +64,9 @@ async fn a_refresh_token_is_used_once_and_a_second_use_ends_the_login() {
 
     let second = fresh(&world, &first, (user, login)).await;
     let third = fresh(&world, &second, (user, login)).await;
-    assert!(matches!(logins.rotate(first.as_str()).await.unwrap(), Rotation::Reused));
+    assert!(
+        matches!(logins.rotate(first.as_str()).await.unwrap(), Rotation::Reused { user: whose } if whose == user)
+    );
     assert!(!logins.is_live(login).await.unwrap());
     assert!(logins.is_live(other).await.unwrap(), "another login of the user goes on");
     for token in [&first, &second, &third] {
@@ -154,6 +157,21 @@ async fn an_api_key_opens_until_it_expires_or_is_deleted() {
     assert_eq!(keys.owner_of(&plain).await.unwrap(), None);
 }
 
+#[tokio::test]
+async fn an_api_key_may_have_a_rate_of_its_own() {
+    let world = World::new().await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let keys = &world.storage.api_keys;
+    let (key, plain) = keys.create(ada, "script", None).await.unwrap();
+    assert_eq!(keys.opened_by(&plain).await.unwrap().unwrap().requests_per_minute, None);
+    let rate = NonZeroU32::new(600).unwrap();
+    keys.set_rate(ada, key.id, rate).await.unwrap();
+    assert_eq!(keys.opened_by(&plain).await.unwrap().unwrap().requests_per_minute, Some(rate));
+    assert_eq!(keys.list(ada, &Page::first()).await.unwrap().items[0].requests_per_minute, Some(rate));
+    assert!(matches!(keys.set_rate(bob, key.id, rate).await, Err(Error::NotFound)));
+    assert!(matches!(keys.set_rate(ada, key.id, NonZeroU32::MAX).await, Err(Error::Input { .. })));
+}
+
 #[track_caller]
 fn expect_fresh(rotation: Rotation, expected: (UserId, LoginId)) -> LoginToken {
     match rotation {
@@ -161,7 +179,7 @@ fn expect_fresh(rotation: Rotation, expected: (UserId, LoginId)) -> LoginToken {
             assert_eq!((user, login), expected);
             token
         }
-        Rotation::Standing { .. } | Rotation::Reused | Rotation::Unknown => panic!("{rotation:?}"),
+        Rotation::Standing { .. } | Rotation::Reused { .. } | Rotation::Unknown => panic!("{rotation:?}"),
     }
 }
 

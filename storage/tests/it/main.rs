@@ -4,12 +4,14 @@
 
 mod accounts;
 mod agents;
+mod audit;
 mod campaigns;
 mod doors;
 mod erase;
 mod files;
 mod jobs;
 mod lifecycle;
+mod live_names;
 mod play;
 mod projects;
 mod queue;

@@ -27,6 +27,38 @@ async fn submit_uploads_waits_and_fetches() {
     assert!(text.contains("ask not what your country can do for you"), "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_of_the_machine_reads_who_did_what() {
+    let server = Server::start();
+    let (user, other) = (server.user().await, server.user().await);
+    let admin = |arguments: &[&str]| {
+        let data = server.data_directory();
+        let done = run(Command::new(program()).arg("admin").args(arguments).arg("--data-dir").arg(data));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    admin(&["add", &user.email]);
+    admin(&["api-key", &user.email, "--rate", "7"]);
+    let events = admin(&["audit", "--user", &user.email]);
+    let events: Vec<Vec<&str>> = events.lines().map(|line| line.split('\t').collect()).collect();
+    let kinds: Vec<&str> = events.iter().map(|event| event[1]).collect();
+    assert_eq!(kinds, ["api_key_made_by_admin", "admin_added", "logged_in", "registered"]);
+    assert!(events.iter().all(|event| event[2] == user.email), "{events:?}");
+    assert_eq!((events[0][3], events[0][4], events[3][3]), ("-", "-", "127.0.0.1"));
+    assert!(admin(&["audit", "--limit", "1000"]).contains(&other.email));
+    assert_eq!(admin(&["audit", "--limit", "1"]).lines().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_hold_where_nobody_turned_them_off() {
+    let server = Server::start_with(&[("VOXMILL_RATE_LIMITS", "on"), ("VOXMILL_RATE_LIMIT_OTHER", "3/min")]);
+    let user = server.user().await;
+    for _ in 0..3 {
+        user.get("/api/v1/usage").await.expect(reqwest::StatusCode::OK);
+    }
+    let refused = user.get("/api/v1/usage").await.expect(reqwest::StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused["error"], "rate_limit_exceeded");
+}
+
 #[test]
 fn dub_needs_no_server() {
     let Some(talk) = shared_data("talk.mp4") else { return };

@@ -19,12 +19,13 @@ const ARROWS: [(&str, &[&str]); 8] = [
 ];
 
 /// Foreign crates with a home: nobody else may name them.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 14] = [
     ("apalis", &["storage"]),
     ("argon2", &["api"]),
     ("candle-core", &["models"]),
     ("candle-nn", &["models"]),
     ("ffmpeg-next", &["pipeline"]),
+    ("governor", &["api"]),
     ("jsonwebtoken", &["api"]),
     ("landlock", &["pipeline"]),
     ("poem", &["api"]),
