@@ -69,6 +69,7 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("stop_screen_share", &[403, 409]),
     ("send_chat_message", &[409]),
     ("get_live_token", &[409, 503]),
+    ("start_agent_session", &[503]),
     ("create_agent", &[409]),
     ("update_agent", &[409]),
     ("create_campaign", &[404]),

@@ -10,10 +10,12 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use serde::Serialize;
 use storage::live_names::LiveName;
+use uuid::Uuid;
 
 use crate::Guests;
 use crate::app::App;
-use crate::caller::Visitor;
+use crate::body::Body;
+use crate::caller::{Caller, Visitor};
 use crate::error::{ApiError, Result};
 use crate::tags::Tag;
 
@@ -43,6 +45,24 @@ struct LiveToken {
     url: Option<String>,
 }
 
+#[derive(Object)]
+struct NewAgentSession {
+    /// Name of the room in which the agent speaks.
+    #[oai(validator(min_length = 1, max_length = 128))]
+    room: String,
+    /// With whom it speaks.
+    #[oai(validator(min_length = 1, max_length = 128))]
+    identity: String,
+    /// What it is told to be; the caller's own preference where absent.
+    #[oai(validator(max_length = 20000))]
+    system_prompt: Option<String>,
+}
+
+#[derive(Object)]
+struct AgentSession {
+    session_id: Uuid,
+}
+
 #[OpenApi(tag = "Tag::Live")]
 impl LiveApi {
     /// Get a `LiveKit` token
@@ -66,23 +86,44 @@ impl LiveApi {
         let name = name.0.map(|name| plain("name", name)).transpose()?;
         let server = self.app.services.config.livekit.as_ref();
         let server = server.ok_or_else(|| ApiError::not_configured("No LiveKit server is configured"))?;
-        self.admit(visitor, LiveName { room: &room, identity: &identity }).await?;
+        let caller = self.entrant(visitor)?;
+        self.admit(caller, LiveName { room: &room, identity: &identity }).await?;
         let token = server.token(Entry { room, identity, name }, Utc::now())?;
         Ok(Json(LiveToken { token, url: server.url.clone() }))
+    }
+
+    /// Start a session with a voice agent
+    ///
+    /// This server has no live audio, and refuses.
+    #[oai(path = "/session", method = "post", operation_id = "start_agent_session")]
+    async fn start_session(
+        &self,
+        visitor: Visitor,
+        _body: Body<NewAgentSession>,
+    ) -> Result<Json<AgentSession>> {
+        self.entrant(visitor)?;
+        Err(ApiError::not_configured("This server has no live audio"))
     }
 }
 
 impl LiveApi {
-    async fn admit(&self, visitor: Visitor, name: LiveName<'_>) -> Result<()> {
-        let names = &self.app.services.storage.live_names;
+    /// Who comes, if they are no guest.
+    fn entrant(&self, visitor: Visitor) -> Result<Option<Caller>> {
         // A token that is no good is said to be: whoever sends one does not mean to be a guest.
         match (visitor.0?, self.app.services.config.guests) {
-            (Some(caller), _) => Ok(names.hold(caller.user, name, NAME_LIFETIME).await?),
             (None, Guests::KeptOut) => Err(ApiError::unauthenticated()),
-            (None, Guests::Welcome) if names.is_held(name).await? => {
+            (caller, Guests::Welcome | Guests::KeptOut) => Ok(caller),
+        }
+    }
+
+    async fn admit(&self, caller: Option<Caller>, name: LiveName<'_>) -> Result<()> {
+        let names = &self.app.services.storage.live_names;
+        match caller {
+            Some(caller) => Ok(names.hold(caller.user, name, NAME_LIFETIME).await?),
+            None if names.is_held(name).await? => {
                 Err(ApiError::conflict("Somebody else has this identity in this room"))
             }
-            (None, Guests::Welcome) => Ok(()),
+            None => Ok(()),
         }
     }
 }

@@ -56,7 +56,7 @@ impl Class {
                 Self::Wide
             }
             ["api", "v1", "process", _] if *method == Method::POST => Self::Processing,
-            ["token"] => Self::Guests,
+            ["token" | "session"] => Self::Guests,
             _ => Self::Other,
         })
     }
@@ -214,6 +214,7 @@ mod tests {
             (Method::GET, "/api/v1/process/jobs", Some(Class::Other)),
             (Method::POST, "/api/v1/process/jobs/1/cancel", Some(Class::Other)),
             (Method::GET, "/token", Some(Class::Guests)),
+            (Method::POST, "/session", Some(Class::Guests)),
             (Method::GET, "/nowhere", Some(Class::Other)),
             (Method::GET, "/health", None),
             (Method::GET, "/readiness/", None),

@@ -82,7 +82,7 @@ async fn the_document_and_the_page_are_served() {
 /// A stranger gets nowhere without a token, except where nothing is at stake.
 #[tokio::test]
 async fn every_operation_but_the_open_ones_wants_a_token() {
-    const OPEN: [&str; 14] = [
+    const OPEN: [&str; 15] = [
         "register_user",
         "login_user",
         "refresh_token",
@@ -94,6 +94,7 @@ async fn every_operation_but_the_open_ones_wants_a_token() {
         "get_session_user",
         "validate_session",
         "get_live_token",
+        "start_agent_session",
         "get_health",
         "get_readiness",
         "get_metrics",

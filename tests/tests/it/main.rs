@@ -5,6 +5,7 @@
 mod accounts;
 mod chain;
 mod command_line;
+mod conformance;
 mod faults;
 mod full_disk;
 mod hostile;
