@@ -75,6 +75,13 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("send_chat_message", &[409]),
     ("get_live_token", &[409, 503]),
     ("start_agent_session", &[503]),
+    ("create_agent", &[409]),
+    ("update_agent", &[409]),
+    ("create_campaign", &[404]),
+    ("update_campaign", &[409]),
+    ("delete_campaign", &[409]),
+    ("launch_campaign", &[409]),
+    ("pause_campaign", &[409]),
     ("get_metrics", &[401, 403]),
 ];
 

@@ -358,6 +358,12 @@ fn sentence(conflict: &Conflict) -> &'static str {
         Conflict::OwnerIsHost => "The owner of the room stays its host",
         Conflict::ScreenTaken => "Somebody else shares their screen",
         Conflict::ScreenFree => "Nobody shares their screen",
+        Conflict::AgentExists => "An agent of this name exists already",
+        Conflict::CampaignLaunched => "The campaign is active already",
+        Conflict::CampaignActive => "The campaign is active: pause it first",
+        Conflict::CampaignNotActive => "Only an active campaign can be paused",
+        Conflict::CampaignOver => "The end of the campaign has passed",
+        Conflict::CampaignWithoutAgent => "The campaign has no active agent",
     }
 }
 

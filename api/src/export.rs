@@ -16,7 +16,9 @@ use storage::page::{Listing, Page};
 
 use crate::app::App;
 use crate::caller::Caller;
+use crate::dto::agents::AgentObject;
 use crate::dto::auth::{ApiKeyObject, CurrentUser};
+use crate::dto::campaigns::CampaignObject;
 use crate::dto::files::FileObject;
 use crate::dto::jobs::JobObject;
 use crate::dto::time::Timestamp;
@@ -24,9 +26,6 @@ use crate::dto::users::Preferences;
 use crate::dto::voices::VoiceObject;
 use crate::error::Result;
 use crate::jobs;
-
-/// Rows that are read at once.
-const PAGE: u64 = 100;
 
 /// What the document holds. The bytes of files are behind their `download_url`.
 #[derive(Object)]
@@ -39,6 +38,8 @@ struct ExportObject {
     api_keys: Vec<ApiKeyObject>,
     files: Vec<FileObject>,
     jobs: Vec<JobObject>,
+    agents: Vec<AgentObject>,
+    campaigns: Vec<CampaignObject>,
 }
 
 pub(crate) struct Export(Response);
@@ -72,16 +73,28 @@ enum Section {
     ApiKeys,
     Files,
     Jobs,
+    Agents,
+    Campaigns,
 }
 
 impl Section {
-    const ALL: [Self; 3] = [Self::ApiKeys, Self::Files, Self::Jobs];
+    const ALL: [Self; 5] = [Self::ApiKeys, Self::Files, Self::Jobs, Self::Agents, Self::Campaigns];
 
     fn name(self) -> &'static str {
         match self {
             Self::ApiKeys => "api_keys",
             Self::Files => "files",
             Self::Jobs => "jobs",
+            Self::Agents => "agents",
+            Self::Campaigns => "campaigns",
+        }
+    }
+
+    /// Rows that are read at once. A campaign may be large.
+    fn rows(self) -> u64 {
+        match self {
+            Self::ApiKeys | Self::Files | Self::Jobs | Self::Agents => 100,
+            Self::Campaigns => 1,
         }
     }
 
@@ -107,6 +120,14 @@ impl Section {
                 }
                 Listing { items: texts, next_cursor }
             }
+            Self::Agents => {
+                let agents = storage.agents.every(caller.user, page).await?;
+                agents.map(|agent| AgentObject::from(agent).to_json_string())
+            }
+            Self::Campaigns => {
+                let campaigns = storage.campaigns.every(caller.user, page).await?;
+                campaigns.map(|campaign| CampaignObject::from(campaign).to_json_string())
+            }
         })
     }
 }
@@ -121,7 +142,7 @@ fn text(
         yield Bytes::from(head.strip_suffix('}').unwrap_or(&head).to_owned());
         for section in Section::ALL {
             yield Bytes::from(format!(",\"{}\":[", section.name()));
-            let (mut page, mut separator) = (Page { limit: PAGE, cursor: None }, "");
+            let (mut page, mut separator) = (Page { limit: section.rows(), cursor: None }, "");
             loop {
                 let listed = section.page(&app, &caller, &page).await.map_err(io::Error::other)?;
                 if !listed.items.is_empty() {

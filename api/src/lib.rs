@@ -3,11 +3,14 @@
 
 mod accounts;
 mod admin;
+mod agents;
 mod app;
 mod auth;
 mod bearer_auth;
 mod body;
 mod caller;
+mod campaign_list;
+mod campaigns;
 mod client_address;
 mod connections;
 mod cookie_auth;
@@ -31,6 +34,7 @@ mod meetings;
 mod operations;
 mod passwords;
 mod peer;
+mod phone_number;
 mod process;
 mod projects;
 mod range;
@@ -179,7 +183,7 @@ pub fn openapi() -> String {
 }
 
 /// In groups, for the library takes no more than sixteen in a row.
-type Apis = (AccountApis, MediaApis, MeetingApis, OperationApis);
+type Apis = (AccountApis, MediaApis, MeetingApis, CallingApis, OperationApis);
 
 type AccountApis = (
     auth::AuthApi,
@@ -200,6 +204,8 @@ type MeetingApis = (
     meetings::MeetingsApi,
     live::LiveApi,
 );
+
+type CallingApis = (agents::AgentsApi, campaigns::CampaignsApi);
 
 type OperationApis = (usage::UsageApi, admin::AdminApi, operations::OperationsApi);
 
@@ -227,12 +233,13 @@ fn apis(app: &Arc<App>) -> Apis {
         meetings::MeetingsApi { app: app() },
         live::LiveApi { app: app() },
     );
+    let calling = (agents::AgentsApi { app: app() }, campaigns::CampaignsApi { app: app() });
     let operations = (
         usage::UsageApi { app: app() },
         admin::AdminApi { app: app() },
         operations::OperationsApi { app: app() },
     );
-    (accounts, media, meetings, operations)
+    (accounts, media, meetings, calling, operations)
 }
 
 /// The interactive page runs scripts of its own; nothing else that we serve may.

@@ -20,6 +20,10 @@ pub(crate) enum Tag {
     Rooms,
     /// Live voice
     Live,
+    /// Agents that speak with whom they call
+    Agents,
+    /// Campaigns: whom an agent calls, and when
+    Campaigns,
     /// For those who run the server
     Operations,
 }

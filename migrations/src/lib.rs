@@ -16,6 +16,7 @@ mod m20261122_000004_web_logins;
 mod m20261122_000005_voice_sessions;
 mod m20261122_000006_rooms;
 mod m20261122_000007_safety;
+mod m20261122_000008_calling;
 mod m20261122_000013_administration;
 
 use sea_orm_migration::{
@@ -76,6 +77,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000005_voice_sessions::Migration),
             Box::new(m20261122_000006_rooms::Migration),
             Box::new(m20261122_000007_safety::Migration),
+            Box::new(m20261122_000008_calling::Migration),
             Box::new(m20261122_000013_administration::Migration),
         ]
     }

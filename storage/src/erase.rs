@@ -73,7 +73,7 @@ impl Storage {
             .filter(idempotency_keys::Column::OwnerId.eq(id))
             .exec(transaction)
             .await?;
-        // Logins, tokens, keys, projects and preferences go with the user.
+        // Logins, tokens, keys, projects, agents, campaigns and preferences go with the user.
         let erased = users::Entity::delete_many().filter(users::Column::Id.eq(id)).exec(transaction).await?;
         if erased.rows_affected == 0 { Err(Error::NotFound) } else { Ok(()) }
     }

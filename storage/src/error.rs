@@ -67,6 +67,18 @@ pub enum Conflict {
     ScreenTaken,
     #[error("nobody shares their screen")]
     ScreenFree,
+    #[error("an agent of this name exists")]
+    AgentExists,
+    #[error("the campaign has been launched")]
+    CampaignLaunched,
+    #[error("the campaign is active")]
+    CampaignActive,
+    #[error("the campaign is not active")]
+    CampaignNotActive,
+    #[error("the end of the campaign has passed")]
+    CampaignOver,
+    #[error("no active agent is in the campaign")]
+    CampaignWithoutAgent,
 }
 
 impl Error {

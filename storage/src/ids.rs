@@ -65,6 +65,8 @@ ids!(
     MeetingId,
     /// Something said in a session.
     MessageId,
+    AgentId,
+    CampaignId,
 );
 
 /// Projects count up, as their document has it.

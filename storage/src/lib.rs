@@ -1,7 +1,10 @@
 //! State: database rows, the bytes of files, and the engine of jobs. Clients of this crate see domain types alone.
 
+pub mod agents;
 pub mod api_keys;
 pub mod audit;
+mod calling_rows;
+pub mod campaigns;
 pub mod clock;
 mod database;
 mod erase;
@@ -29,8 +32,10 @@ pub mod voices;
 
 pub use crate::sweep::Swept;
 use crate::{
+    agents::Agents,
     api_keys::ApiKeys,
     audit::Audit,
+    campaigns::Campaigns,
     clock::Clock,
     database::Database,
     error::Result,
@@ -79,6 +84,8 @@ pub struct Storage {
     pub voices: Voices,
     pub rooms: Rooms,
     pub meetings: Meetings,
+    pub agents: Agents,
+    pub campaigns: Campaigns,
     pub objects: Arc<dyn Objects>,
     pub events: Events,
     pub queue: Arc<dyn Queue>,
@@ -121,6 +128,8 @@ impl Storage {
             voices: Voices::new(files.clone()),
             rooms: Rooms::new(database.clone()),
             meetings: Meetings::new(database.clone()),
+            agents: Agents::new(database.clone()),
+            campaigns: Campaigns::new(database.clone()),
             jobs: Jobs::new(database.clone(), events.clone(), terms),
             files,
             uploads,

@@ -34,6 +34,22 @@ pub struct NumberedPage {
     pub before: Option<i64>,
 }
 
+/// A part of a list whose readers count what they have seen, newest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// How many items come before it.
+    pub skip: u64,
+    /// At least 1, at most [`LARGEST_PAGE`]; what lies outside is brought inside.
+    pub limit: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted<T> {
+    /// Of the whole list.
+    pub total: u64,
+    pub items: Vec<T>,
+}
+
 impl Page {
     /// The first page, as large as pages go.
     pub fn first() -> Self {
@@ -99,6 +115,19 @@ where
         None => select,
     };
     select.order_by_desc(number).limit(page.limit.clamp(1, LARGEST_PAGE))
+}
+
+/// Narrows `select` to one slice.
+pub(crate) fn narrow_slice<E, C>(select: Select<E>, keys: Keys<C>, slice: &Slice) -> Select<E>
+where
+    E: EntityTrait,
+    C: ColumnTrait,
+{
+    select
+        .order_by_desc(keys.created_at)
+        .order_by_desc(keys.id)
+        .offset(slice.skip.min(i64::MAX as u64))
+        .limit(slice.limit.clamp(1, LARGEST_PAGE))
 }
 
 /// The page out of the rows that [`narrow`] selected.

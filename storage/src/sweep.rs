@@ -1,7 +1,9 @@
-//! Takes away what nobody can reach any more: expired rows, and bytes without a row.
+//! Takes away what nobody can reach any more: expired rows, and bytes without a row. Writes down what time has brought
+//! about.
 
 use crate::{
     Storage, audit,
+    campaigns::course,
     error::Result,
     files, garbage,
     ids::FileId,
@@ -33,6 +35,8 @@ pub struct Swept {
     pub staged: u64,
     pub logins: u64,
     pub idempotency_keys: u64,
+    /// Not removed: completed, because their end has passed.
+    pub campaigns: u64,
     pub security_events: u64,
     pub live_names: u64,
 }
@@ -52,6 +56,7 @@ impl Storage {
         let idempotency_keys = self.sweep_keys(now - KEY_LIFETIME).await?;
         let logins = logins::sweep(&self.database, now - Duration::from_secs(24 * 3600)).await?;
         let live_names = live_names::sweep(&self.database, now).await?;
+        let campaigns = course::complete(&self.database).await?;
         let uploads = self.uploads.sweep().await?;
         let before = SystemTime::from(now) - ORPHAN_AGE;
         let staged = self.objects.sweep_staging(before).await?;
@@ -65,6 +70,7 @@ impl Storage {
             staged,
             logins,
             idempotency_keys,
+            campaigns,
             security_events,
             live_names,
         })

@@ -27,7 +27,7 @@ pub(crate) struct AccountObject {
 pub(crate) struct AccountChange {
     pub(crate) disabled: Option<bool>,
     /// Bytes that the account may store.
-    #[oai(validator(maximum(value = "1152921504606846976")))]
+    #[oai(validator(minimum(value = "0"), maximum(value = "1152921504606846976")))]
     pub(crate) quota_bytes: Option<u64>,
 }
 

@@ -1,7 +1,9 @@
 //! What goes over the wire: bodies that come in and objects that go out, with the names of the contract.
 
 pub(crate) mod admin;
+pub(crate) mod agents;
 pub(crate) mod auth;
+pub(crate) mod campaigns;
 pub(crate) mod files;
 pub(crate) mod jobs;
 pub(crate) mod process;
@@ -13,7 +15,7 @@ pub(crate) mod voices;
 
 use poem_openapi::types::{ParseFromJSON, ToJSON};
 use poem_openapi::{ApiResponse, Object};
-use storage::page::{Listing, Page};
+use storage::page::{Listing, Page, Slice};
 
 /// What was asked for is done, and there is nothing to say about it.
 #[derive(ApiResponse)]
@@ -55,9 +57,23 @@ impl<T: ParseFromJSON + ToJSON> DataList<T> {
     }
 }
 
+/// What `[voiceera]` wraps its lists in; one part, newest first.
+#[derive(Object)]
+pub(crate) struct CountedList<T: ParseFromJSON + ToJSON> {
+    /// How many there are, here or not.
+    pub(crate) total: u64,
+    pub(crate) skip: u64,
+    pub(crate) limit: u64,
+    pub(crate) items: Vec<T>,
+}
+
 /// Items of a page where the client does not say.
 const PAGE: u64 = 50;
 
 pub(crate) fn page(limit: Option<u64>, cursor: Option<String>) -> Page {
     Page { limit: limit.unwrap_or(PAGE), cursor }
+}
+
+pub(crate) fn slice(skip: Option<u64>, limit: Option<u64>) -> Slice {
+    Slice { skip: skip.unwrap_or(0), limit: limit.unwrap_or(PAGE) }
 }

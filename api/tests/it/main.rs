@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
 
 mod admin;
+mod agents;
 mod audit;
 mod auth;
 mod bearer_auth;
+mod campaigns;
 mod client;
 mod cookie_auth;
 mod doubles;

@@ -1,6 +1,7 @@
 use poem::http::Method;
 use serde_json::json;
 
+use crate::agents::agent;
 use crate::client::{Answer, TestApp, request};
 
 async fn erase(app: &TestApp, token: &str, password: &str) -> Answer {
@@ -58,11 +59,29 @@ async fn an_owner_takes_everything_out() {
     let job = json!({"audio_file_id": file["id"]});
     let job = app.post("/api/v1/process/transcribe", &token, &job).await.expect(202).json().await;
 
+    let agent = app.post("/agents", &token, &agent("Sales")).await.expect(201).json().await;
+    let campaign = json!({"name": "a", "agent_id": agent["id"], "phone_numbers": ["+12", "+13"]});
+    let first = app.post("/campaigns", &token, &campaign).await.expect(201).json().await;
+    let second = app.post("/campaigns", &token, &campaign).await.expect(201).json().await;
+
     let answer = app.get("/api/v1/auth/me/export", &token).await.expect(200);
     assert!(answer.header("content-disposition").starts_with("attachment"));
     let export = answer.json().await;
     let keys: Vec<_> = export.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["account", "api_keys", "exported_at", "files", "jobs", "preferences", "voices"]);
+    let expected = [
+        "account",
+        "agents",
+        "api_keys",
+        "campaigns",
+        "exported_at",
+        "files",
+        "jobs",
+        "preferences",
+        "voices",
+    ];
+    assert_eq!(keys, expected);
+    assert_eq!(export["agents"], json!([agent]));
+    assert_eq!(export["campaigns"], json!([second, first]));
     assert_eq!(export["account"]["email"], "ann@example.com");
     assert_eq!(export["preferences"]["preferred_voice"], "alloy");
     assert_eq!(export["api_keys"].as_array().unwrap().len(), 101);
@@ -73,5 +92,7 @@ async fn an_owner_takes_everything_out() {
     assert!(!export.to_string().contains("argon2"));
 
     let empty = app.get("/api/v1/auth/me/export", &stranger).await.expect(200).json().await;
-    assert_eq!((&empty["api_keys"], &empty["jobs"]), (&json!([]), &json!([])));
+    for list in ["api_keys", "jobs", "agents", "campaigns"] {
+        assert_eq!(empty[list], json!([]), "{list}");
+    }
 }

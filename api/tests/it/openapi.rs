@@ -52,13 +52,17 @@ fn every_operation_is_named_tagged_and_says_how_it_fails() {
 fn error_schema(path: &str, status: &str) -> Value {
     if path.starts_with("/api/v1/") {
         named("Error")
-    } else if path.starts_with("/auth/") {
+    } else if is_enveloped(path) {
         named("Envelope")
     } else if status == "400" {
         json!({"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}})
     } else {
         named("Detail")
     }
+}
+
+fn is_enveloped(path: &str) -> bool {
+    ["/auth/", "/agents", "/campaigns"].iter().any(|start| path.starts_with(start))
 }
 
 fn named(name: &str) -> Value {
@@ -113,7 +117,7 @@ async fn every_operation_but_the_open_ones_wants_a_token() {
             if path.starts_with("/api/v1/") {
                 assert_eq!((&body["error"], &body["detail"]), (&json!("unauthorized"), &json!(sentence)));
                 assert_eq!(body["message"], "Invalid or expired token");
-            } else if path.starts_with("/auth/") {
+            } else if is_enveloped(&path) {
                 assert_eq!((&body["error"]["code"], &body["success"]), (&json!("AUTH_003"), &json!(false)));
             } else {
                 assert_eq!(body, json!({"detail": sentence}));

@@ -1,6 +1,6 @@
 //! The end of an account.
 
-use crate::world::{World, audio, idempotency, transcribe};
+use crate::world::{World, audio, idempotency, new_agent, transcribe};
 use std::time::Duration;
 use storage::{
     error::Error,
@@ -46,6 +46,10 @@ async fn an_erased_account_leaves_nothing_behind_and_touches_nobody_else() {
     storage.projects.find_or_create(ada, "film").await.unwrap();
     let (login, _) = storage.logins.start(ada, TokenKind::Session, DAY).await.unwrap();
     let (_, key) = storage.api_keys.create(ada, "script", None).await.unwrap();
+    let agent = world.agent(ada, "Sales").await;
+    let campaign = world.campaign(ada, agent).await;
+    let theirs = world.agent(bob, "Sales").await;
+    let their_campaign = world.campaign(bob, theirs).await;
     storage.users.set_preferences(ada, &Preferences::default()).await.unwrap();
     let job =
         world.submit(NewJob { idempotency: idempotency("key", "print"), ..transcribe(ada, sample.id) }).await;
@@ -61,6 +65,10 @@ async fn an_erased_account_leaves_nothing_behind_and_touches_nobody_else() {
     assert!(matches!(storage.jobs.renew(&claim.lease, 50.0, "work").await.unwrap(), Renewal::Lost));
     assert!(matches!(storage.files.find(ada, sample.id).await, Err(Error::NotFound)));
     assert!(matches!(storage.uploads.find_signed(upload.id).await, Err(Error::NotFound)));
+    assert!(matches!(storage.agents.find(ada, agent).await, Err(Error::NotFound)));
+    assert!(matches!(storage.campaigns.find(ada, campaign).await, Err(Error::NotFound)));
+    assert_eq!(storage.campaigns.find(bob, their_campaign).await.unwrap().agent, Some(theirs));
+    assert!(matches!(storage.agents.create(new_agent(ada, "Sales")).await, Err(Error::NotFound)));
     let parts = std::fs::read_dir(world.config.data_directory.join("uploads")).unwrap();
     assert_eq!(parts.count(), 0);
     let objects = world.objects().await;

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops where it stands")]
 
 mod accounts;
+mod agents;
 mod audit;
+mod campaigns;
 mod doors;
 mod erase;
 mod files;

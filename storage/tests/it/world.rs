@@ -7,9 +7,11 @@ use pipeline::{
 use std::time::Duration;
 use storage::{
     Storage, StorageConfig,
+    agents::NewAgent,
+    campaigns::NewCampaign,
     clock::Clock,
     files::{File, FileKind, NewFile},
-    ids::{FileId, JobId, UserId},
+    ids::{AgentId, CampaignId, FileId, JobId, UserId},
     jobs::{Claim, Idempotency, Job, NewJob, Submitted},
     objects::StagedObject,
     users::{Name, NewUser},
@@ -99,6 +101,15 @@ impl World {
         }
     }
 
+    pub(crate) async fn agent(&self, owner: UserId, name: &str) -> AgentId {
+        self.storage.agents.create(new_agent(owner, name)).await.unwrap().id
+    }
+
+    /// A draft without an end.
+    pub(crate) async fn campaign(&self, owner: UserId, agent: AgentId) -> CampaignId {
+        self.storage.campaigns.create(new_campaign(owner, agent)).await.unwrap().id
+    }
+
     pub(crate) async fn dispatch(&self, at_most: usize) -> Vec<JobId> {
         self.storage.jobs.dispatch(JobKind::Transcribe, at_most).await.unwrap()
     }
@@ -126,6 +137,33 @@ impl World {
 
     pub(crate) fn staged_files(&self) -> usize {
         std::fs::read_dir(self.config.data_directory.join("staging")).unwrap().count()
+    }
+}
+
+pub(crate) fn new_agent(owner: UserId, name: &str) -> NewAgent {
+    NewAgent {
+        owner,
+        name: name.into(),
+        description: None,
+        llm_provider: "openai".into(),
+        llm_model: "gpt-4".into(),
+        stt_provider: "deepgram".into(),
+        tts_provider: "cartesia".into(),
+        system_prompt: "You are helpful.".into(),
+        language: "en".into(),
+        voice_parameters: Default::default(),
+    }
+}
+
+pub(crate) fn new_campaign(owner: UserId, agent: AgentId) -> NewCampaign {
+    NewCampaign {
+        owner,
+        agent,
+        name: "A campaign".into(),
+        phone_numbers: vec!["+1234567890".into()],
+        start_time: None,
+        end_time: None,
+        max_concurrent_calls: 10,
     }
 }
 
