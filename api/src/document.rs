@@ -209,7 +209,15 @@ fn refuse_other_methods(methods: &mut HashMap<Method, BoxEndpoint<'static>>) {
     }
     names.sort_unstable();
     let allow = HeaderValue::from_str(&names.join(", ")).ok();
-    for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
+    for method in [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+    ] {
         let allow = allow.clone();
         let refusal = make(move |_| {
             let allow = allow.clone();
