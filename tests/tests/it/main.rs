@@ -4,6 +4,7 @@
 
 mod accounts;
 mod chain;
+mod clients;
 mod command_line;
 mod conformance;
 mod faults;
