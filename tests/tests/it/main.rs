@@ -11,4 +11,5 @@ mod faults;
 mod full_disk;
 mod hostile;
 mod house;
+mod isolation;
 mod media;
