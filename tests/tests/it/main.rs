@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod accounts;
+mod bad_input;
 mod chain;
 mod clients;
 mod command_line;
