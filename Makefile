@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/voxmill/target
 VOXMILL = $(CARGO_TARGET_DIR)/debug/voxmill
 
-.PHONY: demo test lint bench openapi setup build
+.PHONY: demo test lint bench fuzz openapi setup build
 
 # A video through the whole chain: make demo, or make demo VIDEO=talk.mp4 TEXT=script.txt
 demo: build
@@ -18,6 +18,10 @@ lint: setup
 # Beside the programs that do the same work: docs/benchmarks.md; make bench BENCH="--only speech --rounds 5".
 bench: build
 	tests/bench/run.sh $(BENCH)
+
+# Requests made from the OpenAPI document, right and wrong ones: make fuzz FUZZ="-n 200".
+fuzz: build
+	tests/contract/fuzz.sh $(FUZZ)
 
 # The OpenAPI document, anew from the code.
 openapi: build

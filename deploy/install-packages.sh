@@ -2,7 +2,9 @@
 # Installs the Debian packages that building, running and testing Voxmill takes, where they are missing.
 set -eu
 packages="clang cmake espeak-ng ffmpeg g++ libavcodec-dev libavdevice-dev libavfilter-dev libavformat-dev libavutil-dev
-libclang-dev libswresample-dev libswscale-dev pkg-config postgresql"
+libclang-dev libswresample-dev libswscale-dev pkg-config postgresql python3-venv"
+# Where Node.js came from elsewhere, Debian's would stand in its way.
+command -v npm >/dev/null || packages="$packages nodejs npm"
 missing=""
 for package in $packages; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"

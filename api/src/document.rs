@@ -162,6 +162,7 @@ impl<T: OpenApi> OpenApi for Document<T> {
         for path in apis.iter_mut().flat_map(|api| &mut api.paths) {
             let dialect = Dialect::of(&path.path);
             for operation in &mut path.operations {
+                leave_events_open(operation);
                 add_refusals(operation, dialect);
                 if Class::of(&operation.method, &path.path).is_some() {
                     operation.responses.responses.push(too_many_requests(dialect));
@@ -178,6 +179,7 @@ impl<T: OpenApi> OpenApi for Document<T> {
         DetailObject::register(registry);
         for schema in registry.schemas.values_mut() {
             make_optional_nullable(schema);
+            describe_once(schema);
         }
     }
 
@@ -209,13 +211,29 @@ fn refuse_other_methods(methods: &mut HashMap<Method, BoxEndpoint<'static>>) {
     }
     names.sort_unstable();
     let allow = HeaderValue::from_str(&names.join(", ")).ok();
-    for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS] {
+    for method in [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+    ] {
         let allow = allow.clone();
         let refusal = make(move |_| {
             let allow = allow.clone();
             async move { Err::<(), poem::Error>(ApiError::method_not_allowed(allow).into()) }
         });
         methods.entry(method).or_insert_with(|| refusal.map_to_response().boxed());
+    }
+}
+
+/// A stream of events is no array of JSON, and this version of OpenAPI has no word for what it is: the operation says it.
+fn leave_events_open(operation: &mut MetaOperation) {
+    let content = operation.responses.responses.iter_mut().flat_map(|response| &mut response.content);
+    for media in content.filter(|media| media.content_type == "text/event-stream") {
+        media.schema = MetaSchemaRef::Inline(Box::new(MetaSchema::ANY));
     }
 }
 
@@ -323,6 +341,17 @@ fn make_optional_nullable(schema: &mut MetaSchema) {
                     ..MetaSchema::ANY
                 }));
             }
+        }
+    }
+}
+
+/// A description beside a reference comes twice, in a schema of its own as well, which generators of clients take for a
+/// second type.
+fn describe_once(schema: &mut MetaSchema) {
+    for (_, property) in &mut schema.properties {
+        if let MetaSchemaRef::Inline(property) = property {
+            let refers = property.all_of.iter().any(|part| matches!(part, MetaSchemaRef::Reference(_)));
+            property.all_of.retain(|part| !refers || matches!(part, MetaSchemaRef::Reference(_)));
         }
     }
 }

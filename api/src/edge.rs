@@ -109,12 +109,19 @@ pub(crate) async fn hurry<E: Endpoint<Output = Response>>(
     inner.call(request).await
 }
 
-/// Answers HEAD as GET, without the body.
-pub(crate) async fn head<E: Endpoint<Output = Response>>(
+/// Answers HEAD as GET, without the body, and every method that nobody here knows as TRACE, which no route has: refused,
+/// with the methods that there are.
+pub(crate) async fn odd_methods<E: Endpoint<Output = Response>>(
     inner: Arc<E>,
     mut request: Request,
 ) -> poem::Result<Response> {
+    const KNOWN: [Method; 6] =
+        [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    if KNOWN.contains(request.method()) {
+        return inner.call(request).await;
+    }
     if request.method() != Method::HEAD {
+        request.set_method(Method::TRACE);
         return inner.call(request).await;
     }
     request.set_method(Method::GET);

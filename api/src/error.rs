@@ -375,6 +375,7 @@ fn parameter_issue(reason: &str) -> String {
     if let Some(rule) = reason.strip_prefix("verification failed. ") {
         return format!("must satisfy {rule}");
     }
+    let reason = reason.split_once(" (occurred while parsing").map_or(reason, |(issue, _)| issue);
     match reason.split_once("\": ") {
         Some((prefix, rest)) if prefix.starts_with("failed to parse") => rest.to_owned(),
         _ => reason.to_owned(),

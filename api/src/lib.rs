@@ -165,7 +165,7 @@ pub fn routes(services: Services) -> impl Endpoint<Output = Response> {
         .with(NormalizePath::new(TrailingSlash::Trim))
         .map_to_response()
         .around(edge::hurry)
-        .around(edge::head)
+        .around(edge::odd_methods)
         .around(edge::answer)
         // As in [`serve`]: the types of all layers together are too deep.
         .boxed()

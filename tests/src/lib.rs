@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and panics")]
 
+pub mod document;
 pub mod server;
 pub mod user;
 

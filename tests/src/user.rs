@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Long enough for every job of the tests on two busy cores.
 pub const JOB: Duration = Duration::from_secs(300);
 
+/// Of every user of the tests.
+pub const PASSWORD: &str = "correct horse battery";
+
 #[derive(Clone)]
 pub struct User {
     http: reqwest::Client,
@@ -32,7 +35,7 @@ impl User {
             http: reqwest::Client::new(),
             url: url.to_owned(),
             email: format!("{}@example.com", uuid::Uuid::new_v4().simple()),
-            password: "correct horse battery".to_owned(),
+            password: PASSWORD.to_owned(),
             token: String::new(),
         };
         let account =
@@ -150,7 +153,7 @@ impl Answer {
     }
 }
 
-async fn answer(response: Response) -> Answer {
+pub async fn answer(response: Response) -> Answer {
     let status = response.status();
     let bytes = response.bytes().await.unwrap();
     let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into());

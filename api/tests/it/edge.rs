@@ -26,6 +26,11 @@ async fn a_wrong_method_is_told_the_right_ones() {
     let answer = app.send(request(Method::POST, "/health", "").finish()).await.expect(405);
     assert_eq!(answer.header("allow"), "GET, HEAD");
     assert_eq!(answer.json().await, json!({"detail": "Method not allowed"}));
+    for odd in ["TRACE", "QUERY", "BREW"] {
+        let odd = Method::from_bytes(odd.as_bytes()).unwrap();
+        let answer = app.send(request(odd, "/health", "").finish()).await.expect(405);
+        assert_eq!(answer.header("allow"), "GET, HEAD");
+    }
     let answer = app.send(request(Method::DELETE, "/auth/login/", "").finish()).await;
     assert_eq!(answer.header("allow"), "POST");
     answer.enveloped(405, "REQUEST_003").await;

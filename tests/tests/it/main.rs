@@ -3,11 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod accounts;
+mod bad_input;
 mod chain;
+mod clients;
 mod command_line;
 mod conformance;
 mod faults;
 mod full_disk;
 mod hostile;
 mod house;
+mod isolation;
 mod media;
