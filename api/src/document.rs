@@ -82,6 +82,8 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("delete_campaign", &[409]),
     ("launch_campaign", &[409]),
     ("pause_campaign", &[409]),
+    ("import_call_logs", &[404, 507]),
+    ("download_call_recording", &[416]),
     ("get_metrics", &[401, 403]),
 ];
 

@@ -153,6 +153,11 @@ impl ApiError {
         Self { invalid, ..Self::not_found() }
     }
 
+    /// It is there, and lacks what is asked of it.
+    pub(crate) fn lacking(field: &str, issue: &str) -> Self {
+        Self { invalid: vec![Invalid::new(field, issue)], ..Self::not_found() }
+    }
+
     /// `allow` is the value of the header that must come with it.
     pub(crate) fn method_not_allowed(allow: Option<HeaderValue>) -> Self {
         let error = Self::new(Code::MethodNotAllowed, "Method not allowed");

@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::dto::agents::AgentObject;
 use crate::dto::auth::{ApiKeyObject, CurrentUser};
+use crate::dto::calls::CallLogObject;
 use crate::dto::campaigns::CampaignObject;
 use crate::dto::files::FileObject;
 use crate::dto::jobs::JobObject;
@@ -40,6 +41,7 @@ struct ExportObject {
     jobs: Vec<JobObject>,
     agents: Vec<AgentObject>,
     campaigns: Vec<CampaignObject>,
+    call_logs: Vec<CallLogObject>,
 }
 
 pub(crate) struct Export(Response);
@@ -75,10 +77,12 @@ enum Section {
     Jobs,
     Agents,
     Campaigns,
+    CallLogs,
 }
 
 impl Section {
-    const ALL: [Self; 5] = [Self::ApiKeys, Self::Files, Self::Jobs, Self::Agents, Self::Campaigns];
+    const ALL: [Self; 6] =
+        [Self::ApiKeys, Self::Files, Self::Jobs, Self::Agents, Self::Campaigns, Self::CallLogs];
 
     fn name(self) -> &'static str {
         match self {
@@ -87,13 +91,15 @@ impl Section {
             Self::Jobs => "jobs",
             Self::Agents => "agents",
             Self::Campaigns => "campaigns",
+            Self::CallLogs => "call_logs",
         }
     }
 
-    /// Rows that are read at once. A campaign may be large.
+    /// Rows that are read at once. A campaign may be large, and so may the transcript of a call.
     fn rows(self) -> u64 {
         match self {
             Self::ApiKeys | Self::Files | Self::Jobs | Self::Agents => 100,
+            Self::CallLogs => 10,
             Self::Campaigns => 1,
         }
     }
@@ -127,6 +133,11 @@ impl Section {
             Self::Campaigns => {
                 let campaigns = storage.campaigns.every(caller.user, page).await?;
                 campaigns.map(|campaign| CampaignObject::from(campaign).to_json_string())
+            }
+            Self::CallLogs => {
+                let currency = &app.services.config.currency;
+                let calls = storage.calls.every(caller.user, page).await?;
+                calls.map(|call| CallLogObject::new(call, currency, &caller.links).to_json_string())
             }
         })
     }

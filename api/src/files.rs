@@ -141,7 +141,7 @@ impl FilesApi {
 /// The bytes of a file, or of part of it, or the news that the client has them.
 pub(crate) struct Content(Response);
 
-async fn send(app: &App, file: &File, request: &Request) -> Result<Content> {
+pub(crate) async fn send(app: &App, file: &File, request: &Request) -> Result<Content> {
     let etag = format!("\"{}\"", file.sha256);
     if request.header(header::IF_NONE_MATCH).is_some_and(|tags| lists(tags, &etag)) {
         return Ok(Content(with_validators(StatusCode::NOT_MODIFIED.into_response(), &etag)));

@@ -4,11 +4,17 @@
 mod accounts;
 mod admin;
 mod agents;
+mod analytics;
 mod app;
 mod auth;
 mod bearer_auth;
 mod body;
+mod call_import;
+mod call_lines;
+mod call_recordings;
+mod call_report;
 mod caller;
+mod calls;
 mod campaign_list;
 mod campaigns;
 mod client_address;
@@ -64,6 +70,7 @@ use poem::listener::TcpAcceptor;
 use poem::middleware::{NormalizePath, TrailingSlash};
 use poem::{Endpoint, EndpointExt, IntoResponse, Response, Route, Server};
 use storage::Storage;
+use storage::calls::CallPrice;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -102,6 +109,10 @@ pub struct ApiConfig {
     pub rates: Option<Rates>,
     /// Proxies that are believed when they say for whom they speak.
     pub trusted_proxies: Vec<Network>,
+    /// What a call costs that does not say so itself.
+    pub call_price: CallPrice,
+    /// Of what calls cost: an ISO 4217 code.
+    pub currency: String,
     /// Connections at once; those beyond wait.
     pub max_connections: usize,
     /// How long a client may be silent where it is its turn: with the rest of a request, with the next one, or in taking
@@ -205,7 +216,13 @@ type MeetingApis = (
     live::LiveApi,
 );
 
-type CallingApis = (agents::AgentsApi, campaigns::CampaignsApi);
+type CallingApis = (
+    agents::AgentsApi,
+    campaigns::CampaignsApi,
+    calls::CallsApi,
+    call_recordings::CallRecordingsApi,
+    analytics::AnalyticsApi,
+);
 
 type OperationApis = (usage::UsageApi, admin::AdminApi, operations::OperationsApi);
 
@@ -233,7 +250,13 @@ fn apis(app: &Arc<App>) -> Apis {
         meetings::MeetingsApi { app: app() },
         live::LiveApi { app: app() },
     );
-    let calling = (agents::AgentsApi { app: app() }, campaigns::CampaignsApi { app: app() });
+    let calling = (
+        agents::AgentsApi { app: app() },
+        campaigns::CampaignsApi { app: app() },
+        calls::CallsApi { app: app() },
+        call_recordings::CallRecordingsApi { app: app() },
+        analytics::AnalyticsApi { app: app() },
+    );
     let operations = (
         usage::UsageApi { app: app() },
         admin::AdminApi { app: app() },

@@ -10,17 +10,28 @@ use uuid::Uuid;
 
 /// Checks that `value` is a `T`. Optional fields that are null are removed: absent and null are the same.
 pub(crate) fn check<T: Type>(value: &mut Value) -> Result<(), Invalid> {
-    let mut registry = Registry::new();
-    T::register(&mut registry);
-    Checker { registry }.check(&T::schema_ref(), value, "")
+    Checker::of::<T>().check(value)
 }
 
-struct Checker {
+/// Checks many values of one type.
+pub(crate) struct Checker {
     registry: Registry,
+    schema: MetaSchemaRef,
 }
 
 impl Checker {
-    fn check(&self, schema: &MetaSchemaRef, value: &mut Value, field: &str) -> Result<(), Invalid> {
+    pub(crate) fn of<T: Type>() -> Self {
+        let mut registry = Registry::new();
+        T::register(&mut registry);
+        Self { registry, schema: T::schema_ref() }
+    }
+
+    /// As [`check`] does.
+    pub(crate) fn check(&self, value: &mut Value) -> Result<(), Invalid> {
+        self.check_part(&self.schema, value, "")
+    }
+
+    fn check_part(&self, schema: &MetaSchemaRef, value: &mut Value, field: &str) -> Result<(), Invalid> {
         match schema {
             MetaSchemaRef::Inline(schema) => self.check_inline(schema, value, field),
             MetaSchemaRef::Reference(name) => {
@@ -36,7 +47,7 @@ impl Checker {
 
     fn check_inline(&self, schema: &MetaSchema, value: &mut Value, field: &str) -> Result<(), Invalid> {
         for part in &schema.all_of {
-            self.check(part, value, field)?;
+            self.check_part(part, value, field)?;
         }
         let wrong = |issue: &str| Err(Invalid::new(name(field), issue));
         if value.is_null() && !schema.ty.is_empty() {
@@ -71,7 +82,7 @@ impl Checker {
                 Some(Value::Null) if !required => {
                     map.remove(*key);
                 }
-                Some(value) => self.check(property, value, &inner)?,
+                Some(value) => self.check_part(property, value, &inner)?,
             }
         }
         Ok(())
@@ -87,7 +98,7 @@ impl Checker {
         }
         let Some(of) = &schema.items else { return Ok(()) };
         for (index, item) in items.iter_mut().enumerate() {
-            self.check(of, item, &format!("{field}.{index}"))?;
+            self.check_part(of, item, &format!("{field}.{index}"))?;
         }
         Ok(())
     }

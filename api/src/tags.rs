@@ -24,6 +24,8 @@ pub(crate) enum Tag {
     Agents,
     /// Campaigns: whom an agent calls, and when
     Campaigns,
+    /// Call logs, their recordings, and what they add up to
+    Calls,
     /// For those who run the server
     Operations,
 }

@@ -56,6 +56,7 @@ impl Class {
                 Self::Wide
             }
             ["api", "v1", "process", _] if *method == Method::POST => Self::Processing,
+            ["call-recordings", _, "download"] if read => Self::Wide,
             ["token" | "session"] => Self::Guests,
             _ => Self::Other,
         })
@@ -213,6 +214,8 @@ mod tests {
             (Method::GET, "/api/v1/process/jobs/1/events", Some(Class::Wide)),
             (Method::GET, "/api/v1/process/jobs", Some(Class::Other)),
             (Method::POST, "/api/v1/process/jobs/1/cancel", Some(Class::Other)),
+            (Method::GET, "/call-recordings/1/download", Some(Class::Wide)),
+            (Method::GET, "/call-recordings/1", Some(Class::Other)),
             (Method::GET, "/token", Some(Class::Guests)),
             (Method::POST, "/session", Some(Class::Guests)),
             (Method::GET, "/nowhere", Some(Class::Other)),

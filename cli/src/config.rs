@@ -75,6 +75,10 @@ pub(crate) struct Config {
     pub rate_limit_other: String,
     /// Networks of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
+    /// What a minute of a call costs that does not say what it cost.
+    pub call_price_per_minute: f64,
+    /// Of what calls cost: an ISO 4217 code.
+    pub currency: String,
     /// Connections at once. A process may usually have 1,024 files open: half of them for what the requests open.
     pub max_connections: usize,
     /// Jobs that run at once, by kind; one where a kind is not named.
@@ -122,6 +126,8 @@ impl Default for Config {
             rate_limit_guests: "20/min".to_owned(),
             rate_limit_other: "100/min".to_owned(),
             trusted_proxies: vec![],
+            call_price_per_minute: 0.0,
+            currency: "USD".to_owned(),
             max_connections: 512,
             slots: JobKind::ALL.into_iter().map(|kind| (kind, 1)).collect(),
             threads: 0,
@@ -207,6 +213,12 @@ impl Config {
         }
         if self.max_connections == 0 {
             bail!("max_connections must be at least 1");
+        }
+        if !(0.0..=1_000.0).contains(&self.call_price_per_minute) {
+            bail!("call_price_per_minute must be between 0 and 1000");
+        }
+        if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            bail!("currency must be an ISO 4217 code such as USD, not {:?}", self.currency);
         }
         if let Some((kind, _)) = self.slots.iter().find(|(_, slots)| **slots == 0) {
             let kind = kind.as_str();
@@ -365,6 +377,9 @@ mod tests {
         assert!(refused("", &[("VOXMILL_BINDD", "x")]).contains("VOXMILL_BINDD"));
         assert!(refused("", &[("VOXMILL_QUOTA_BYTES", "many")]).contains("VOXMILL_QUOTA_BYTES"));
         assert!(refused("models_strict = 'maybe'", &[]).contains("models_strict"));
+        assert!(refused("currency = 'dollars'", &[]).contains("currency"));
+        assert!(refused("call_price_per_minute = -1.0", &[]).contains("call_price_per_minute"));
+        assert!(refused("", &[("VOXMILL_CALL_PRICE_PER_MINUTE", "nan")]).contains("call_price_per_minute"));
         assert!(refused("slots = { dance = 1 }", &[]).contains("dance"));
         assert!(refused("", &[("VOXMILL_SLOTS", "transcribe=0")]).contains("transcribe must be at least 1"));
         assert!(refused("", &[("VOXMILL_DATABASE_URL", "postgres://localhost/voxmill")]).contains("SQLite"));

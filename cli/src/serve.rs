@@ -15,6 +15,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use storage::calls::CallPrice;
 use storage::{Storage, StorageConfig};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -186,6 +187,8 @@ fn api_services(
             guests: if config.guests == "on" { api::Guests::Welcome } else { api::Guests::KeptOut },
             rates: config.rates()?,
             trusted_proxies: config.trusted_proxies()?,
+            call_price: CallPrice::per_minute(config.call_price_per_minute),
+            currency: config.currency.clone(),
             max_connections: config.max_connections,
             patience: CLIENT_PATIENCE,
         },

@@ -17,6 +17,7 @@ mod m20261122_000005_voice_sessions;
 mod m20261122_000006_rooms;
 mod m20261122_000007_safety;
 mod m20261122_000008_calling;
+mod m20261122_000009_calls;
 mod m20261122_000013_administration;
 
 use sea_orm_migration::{
@@ -78,6 +79,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000006_rooms::Migration),
             Box::new(m20261122_000007_safety::Migration),
             Box::new(m20261122_000008_calling::Migration),
+            Box::new(m20261122_000009_calls::Migration),
             Box::new(m20261122_000013_administration::Migration),
         ]
     }

@@ -67,6 +67,7 @@ ids!(
     MessageId,
     AgentId,
     CampaignId,
+    CallId,
 );
 
 /// Projects count up, as their document has it.

@@ -4,6 +4,7 @@ pub mod agents;
 pub mod api_keys;
 pub mod audit;
 mod calling_rows;
+pub mod calls;
 pub mod campaigns;
 pub mod clock;
 mod database;
@@ -35,6 +36,7 @@ use crate::{
     agents::Agents,
     api_keys::ApiKeys,
     audit::Audit,
+    calls::Calls,
     campaigns::Campaigns,
     clock::Clock,
     database::Database,
@@ -86,6 +88,7 @@ pub struct Storage {
     pub meetings: Meetings,
     pub agents: Agents,
     pub campaigns: Campaigns,
+    pub calls: Calls,
     pub objects: Arc<dyn Objects>,
     pub events: Events,
     pub queue: Arc<dyn Queue>,
@@ -130,6 +133,7 @@ impl Storage {
             meetings: Meetings::new(database.clone()),
             agents: Agents::new(database.clone()),
             campaigns: Campaigns::new(database.clone()),
+            calls: Calls::new(database.clone()),
             jobs: Jobs::new(database.clone(), events.clone(), terms),
             files,
             uploads,

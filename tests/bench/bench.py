@@ -7,13 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import calls_bench
 import extract
 import queue_bench
 import speech
 import transcribe
 from materials import Materials
 
-BENCHMARKS = {"transcribe": transcribe.run, "extract": extract.run, "speech": speech.run, "queue": queue_bench.run}
+BENCHMARKS = {
+    "transcribe": transcribe.run,
+    "extract": extract.run,
+    "speech": speech.run,
+    "queue": queue_bench.run,
+    "calls": calls_bench.run,
+}
 
 
 def main():

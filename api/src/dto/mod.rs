@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod agents;
 pub(crate) mod auth;
+pub(crate) mod calls;
 pub(crate) mod campaigns;
 pub(crate) mod files;
 pub(crate) mod jobs;

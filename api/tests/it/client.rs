@@ -10,6 +10,7 @@ use poem::http::{HeaderMap, Method, StatusCode};
 use poem::{Body, Endpoint, EndpointExt, Request, RequestBuilder, Response};
 use poem_openapi::OperationId;
 use serde_json::{Value, json};
+use storage::calls::CallPrice;
 use storage::{Storage, StorageConfig};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -137,6 +138,8 @@ pub(crate) async fn services(default_quota_bytes: u64) -> (Services, TempDir) {
             guests: Guests::Welcome,
             rates: None,
             trusted_proxies: vec![],
+            call_price: CallPrice::per_minute(0.25),
+            currency: "USD".to_owned(),
             max_connections: 100,
             patience: Duration::from_secs(60),
         },

@@ -7,6 +7,7 @@ mod agents;
 mod audit;
 mod auth;
 mod bearer_auth;
+mod calls;
 mod campaigns;
 mod client;
 mod cookie_auth;

@@ -72,6 +72,7 @@ async fn an_owner_takes_everything_out() {
         "account",
         "agents",
         "api_keys",
+        "call_logs",
         "campaigns",
         "exported_at",
         "files",

@@ -62,7 +62,8 @@ fn error_schema(path: &str, status: &str) -> Value {
 }
 
 fn is_enveloped(path: &str) -> bool {
-    ["/auth/", "/agents", "/campaigns"].iter().any(|start| path.starts_with(start))
+    let starts = ["/auth/", "/agents", "/campaigns", "/call-logs", "/call-recordings", "/analytics"];
+    starts.iter().any(|start| path.starts_with(start))
 }
 
 fn named(name: &str) -> Value {

@@ -5,6 +5,7 @@
 mod accounts;
 mod agents;
 mod audit;
+mod calls;
 mod campaigns;
 mod doors;
 mod erase;

@@ -1,7 +1,8 @@
 //! `[voiceera]`
 
-use super::{Client, Fields};
+use super::{Client, Fields, read};
 use reqwest::Method;
+use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use tests::server::Server;
 
@@ -19,6 +20,7 @@ async fn accounts_agents_campaigns_calls_and_analytics() {
     log_in(&mut client).await;
     let agent = agents(&mut client).await;
     campaigns(&mut client, &agent).await;
+    calls(&mut client, &agent).await;
     client.get("/health", 200, json!({ "status": "ok", "timestamp": "2024-01-29T10:30:00Z" })).await;
     client.get("/readiness", 200, json!({ "database": "ok", "storage": "ok", "cache": "ok" })).await;
 }
@@ -165,4 +167,138 @@ async fn campaigns(client: &mut Client, agent: &str) {
     let nobodys = format!("/campaigns/{}/launch", uuid::Uuid::new_v4());
     let request = client.request(Method::POST, &nobodys);
     client.exchange(request, 404, Fields(refusal("CAMPAIGN_001", "Campaign not found"))).await;
+}
+
+/// Calls as an import makes them, for nothing dials yet.
+async fn calls(client: &mut Client, agent: &str) {
+    let sound = Part::bytes(wav()).file_name("call-uuid.wav");
+    let form = Form::new().part("file", sound);
+    let upload = client.request(Method::POST, "/api/v1/files/upload").multipart(form);
+    let file = client.exchange(upload, 201, Fields(json!({ "kind": "audio" }))).await["id"].clone();
+    let campaign = client.get("/campaigns", 200, json!({ "total": 1 })).await["items"][0]["id"].clone();
+    let campaign = campaign.as_str().unwrap();
+    let line = json!({
+        "campaign_id": campaign,
+        "phone_number": "+1234567890",
+        "status": "completed",
+        "duration_seconds": 120,
+        "sentiment": "positive",
+        "emotions": ["satisfied"],
+        "key_phrases": ["billing issue"],
+        "transcript": "User: Hello... Agent: Hi...",
+        "summary": "Customer called about billing issue...",
+        "cost": 0.5,
+        "recording_file_id": file,
+        "created_at": "2024-01-29T10:30:00Z",
+    });
+    let import = client.request(Method::POST, "/call-logs/import");
+    let import = import.header("Content-Type", "application/x-ndjson").body(line.to_string());
+    client.exchange(import, 200, Fields(json!({ "imported": 1, "failed": 0 }))).await;
+
+    let listed = json!({
+        "total": 1250,
+        "items": [{
+            "id": "call-uuid",
+            "campaign_id": "campaign-uuid",
+            "phone_number": "+1234567890",
+            "status": "completed",
+            "duration_seconds": 120,
+            "sentiment": "positive",
+            "emotions": ["satisfied"],
+            "transcript": "User: Hello... Agent: Hi...",
+            "created_at": "2024-01-29T10:30:00Z",
+        }],
+    });
+    let mut id = String::new();
+    for query in [
+        "",
+        &format!("?campaign_id={campaign}"),
+        "?status=completed",
+        "?phone_number=%2B1234567890",
+        "?start_date=2024-01-01",
+        "?end_date=2024-01-31",
+        "?skip=0&limit=50",
+    ] {
+        let list = client.get(&format!("/call-logs{query}"), 200, listed.clone()).await;
+        assert_eq!(list["total"], 1, "{query}");
+        id = list["items"][0]["id"].as_str().unwrap().to_owned();
+    }
+    let call = json!({
+        "id": "call-uuid",
+        "campaign_id": "campaign-uuid",
+        "phone_number": "+1234567890",
+        "status": "completed",
+        "duration_seconds": 120,
+        "transcript": "Full transcript here...",
+        "summary": "Customer called about billing issue...",
+        "sentiment": "positive",
+        "emotions": ["satisfied"],
+        "key_phrases": ["billing issue"],
+        "recording_url": "https://minio:9001/recordings/call-uuid.wav",
+        "cost": 0.50,
+        "created_at": "2024-01-29T10:30:00Z",
+    });
+    client.get(&format!("/call-logs/{id}"), 200, call).await;
+    let nobodys = format!("/call-logs/{}", uuid::Uuid::new_v4());
+    client.get(&nobodys, 404, refusal("CALL_001", "Call log not found")).await;
+
+    let recording = json!({
+        "call_id": "call-uuid",
+        "duration_seconds": 120,
+        "format": "wav",
+        "size_bytes": 960000,
+        "download_url": "https://signed-url-with-expiry",
+        "transcript": "Full transcript...",
+        "metadata": { "agent_id": "agent-uuid", "campaign_id": "campaign-uuid", "phone_number": "+1234567890" },
+    });
+    let recording = client.get(&format!("/call-recordings/{id}"), 200, recording).await;
+    assert_eq!((&recording["duration_seconds"], &recording["size_bytes"]), (&json!(1), &json!(32_044)));
+    let sound = json!("32044 bytes");
+    client.get(&format!("/call-recordings/{id}/download"), 200, sound.clone()).await;
+    let signed = reqwest::get(recording["download_url"].as_str().unwrap()).await.unwrap();
+    assert_eq!(read(signed).await.1, sound);
+    analytics(client, agent).await;
+}
+
+async fn analytics(client: &mut Client, agent: &str) {
+    let figures = json!({
+        "total_calls": 1250,
+        "completed_calls": 1200,
+        "failed_calls": 50,
+        "average_duration": 180,
+        "success_rate": 96.0,
+        "cost_per_call": 0.45,
+    });
+    let sentiment = json!({
+        "positive": 850,
+        "neutral": 300,
+        "negative": 100,
+        "positive_percentage": 68.0,
+        "neutral_percentage": 24.0,
+        "negative_percentage": 8.0,
+    });
+    let phrases = json!([{ "phrase": "billing issue", "count": 234, "frequency": 18.7 }]);
+    for (path, queries, example) in [
+        ("calls", ["", "&days=30"], figures),
+        ("sentiment", ["", "&days=7"], sentiment),
+        ("top-phrases", ["", "&limit=20"], phrases),
+    ] {
+        client.get(&format!("/analytics/{path}"), 200, example.clone()).await;
+        for query in queries {
+            client.get(&format!("/analytics/{path}?agent_id={agent}{query}"), 200, example.clone()).await;
+        }
+    }
+}
+
+/// A second of silence.
+fn wav() -> Vec<u8> {
+    let mut bytes = b"RIFF".to_vec();
+    bytes.extend(32_036_u32.to_le_bytes());
+    bytes.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    bytes.extend(16_000_u32.to_le_bytes());
+    bytes.extend(32_000_u32.to_le_bytes());
+    bytes.extend(b"\x02\0\x10\0data");
+    bytes.extend(32_000_u32.to_le_bytes());
+    bytes.resize(32_044, 0);
+    bytes
 }
