@@ -3,7 +3,7 @@
 
 mod analytics;
 mod cost;
-mod insert;
+pub(crate) mod insert;
 pub(crate) mod rows;
 mod tally;
 
