@@ -13,7 +13,7 @@ use storage::ids::{AgentId, CampaignId, FileId, UserId};
 
 use crate::app::App;
 use crate::body::content_length;
-use crate::call_lines::{Format, Line, Lines, no_calls};
+use crate::call_lines::{Format, Line, Lines, in_line, no_calls};
 use crate::dto::calls::{ImportReport, ImportedCallObject, LineError};
 use crate::error::{ApiError, Result};
 use crate::schema::Checker;
@@ -125,7 +125,7 @@ impl CallReader {
 
     fn read(&self, line: Value, now: DateTime<Utc>) -> std::result::Result<NewCall, Invalid> {
         let mut line = line;
-        self.checker.check(&mut line)?;
+        self.checker.check(&mut line).map_err(in_line)?;
         if !line["phone_number"].as_str().is_some_and(phone_number::is_valid) {
             return Err(Invalid::new("phone_number", phone_number::ISSUE));
         }

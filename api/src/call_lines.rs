@@ -264,13 +264,7 @@ impl JsonLines {
             if whole && line.is_empty() {
                 continue;
             }
-            let call = match whole {
-                true => strict_json::parse(line).map_err(|invalid| match invalid.field.as_str() {
-                    "body" => Invalid::new("line", invalid.issue),
-                    _ => invalid,
-                }),
-                false => Err(too_long()),
-            };
+            let call = if whole { strict_json::parse(line).map_err(in_line) } else { Err(too_long()) };
             return Ok(Some(Line { number: self.number, bytes: line.len(), call }));
         }
     }
@@ -307,6 +301,14 @@ const fn column(name: &'static str, kind: Kind) -> Column {
 
 fn count_newlines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+/// What is wrong with the body elsewhere is wrong with one line of it here.
+pub(crate) fn in_line(invalid: Invalid) -> Invalid {
+    match invalid.field.as_str() {
+        "body" => Invalid::new("line", invalid.issue),
+        _ => invalid,
+    }
 }
 
 pub(crate) fn no_calls() -> ApiError {

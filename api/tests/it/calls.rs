@@ -197,7 +197,7 @@ async fn only_the_first_errors_are_named_and_the_rest_is_imported() {
     let report = import(&app, &token, JSON_LINES, table).await;
     assert_eq!((&report["imported"], &report["failed"]), (&json!(1_100), &json!(250)));
     let errors = report["errors"].as_array().unwrap();
-    assert_eq!((errors.len(), &errors[99]["line"]), (100, &json!(100)));
+    assert_eq!((errors.len(), &errors[99]["line"], &errors[99]["field"]), (100, &json!(100), &json!("line")));
     let figures = app.get("/analytics/calls?days=1", &token).await.expect(200).json().await;
     assert_eq!((&figures["total_calls"], &figures["average_duration"]), (&json!(1_100), &json!(90)));
     let page = app.get("/call-logs?skip=1090&limit=100", &token).await.expect(200).json().await;
