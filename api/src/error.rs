@@ -369,6 +369,10 @@ fn sentence(conflict: &Conflict) -> &'static str {
         Conflict::CampaignNotActive => "Only an active campaign can be paused",
         Conflict::CampaignOver => "The end of the campaign has passed",
         Conflict::CampaignWithoutAgent => "The campaign has no active agent",
+        Conflict::RecordingRuns => "The session is recorded already",
+        Conflict::NotRecording => "The session is not being recorded",
+        Conflict::NotPaused => "The recording is not paused",
+        Conflict::RecordingStopped => "The recording has stopped already",
     }
 }
 

@@ -45,6 +45,8 @@ mod process;
 mod projects;
 mod range;
 mod rates;
+mod recorder;
+mod recordings;
 mod refresh_token;
 mod rooms;
 mod schema;
@@ -148,6 +150,8 @@ const GRACE: Duration = Duration::from_secs(30);
 pub async fn serve(listener: TcpListener, services: Services) -> io::Result<()> {
     let ApiConfig { max_connections, patience, .. } = services.config;
     let (shutdown, requests) = (services.shutdown.clone(), Requests::default());
+    let app = App::new(services);
+    let _ends_with_the_server = recorder::watch(app.clone());
     let acceptor = Guarded {
         listener: TcpAcceptor::from_tokio(listener)?,
         permits: Arc::new(Semaphore::new(max_connections)),
@@ -155,16 +159,25 @@ pub async fn serve(listener: TcpListener, services: Services) -> io::Result<()> 
         patience,
     };
     // Boxed, for the types of all layers together are too deep for the compiler.
-    let routes = Counted { inner: routes(services).boxed(), requests };
+    let routes = Counted { inner: routes_of(app).boxed(), requests };
     Server::new_with_acceptor(acceptor)
         .name("api")
         .run_with_graceful_shutdown(routes, shutdown.cancelled_owned(), Some(GRACE))
         .await
 }
 
+/// Stops the recordings that get no chunks any more, and makes files of those that stopped and are none yet. [`serve`]
+/// does so all the time; this is for tests that do not wait.
+pub async fn finish_recordings(services: Services) {
+    recorder::finish_all(&App::new(services)).await;
+}
+
 /// All routes with all their layers, for a server or a test.
 pub fn routes(services: Services) -> impl Endpoint<Output = Response> {
-    let app = App::new(services);
+    routes_of(App::new(services))
+}
+
+fn routes_of(app: Arc<App>) -> impl Endpoint<Output = Response> {
     let api = document::service(Routes(apis(&app)));
     let docs = api.swagger_ui().map_to_response().around(docs_page);
     let spec = openapi();
@@ -214,6 +227,7 @@ type MeetingApis = (
     rooms::RoomsApi,
     meetings::MeetingsApi,
     live::LiveApi,
+    recordings::RecordingsApi,
 );
 
 type CallingApis = (
@@ -249,6 +263,7 @@ fn apis(app: &Arc<App>) -> Apis {
         rooms::RoomsApi { app: app() },
         meetings::MeetingsApi { app: app() },
         live::LiveApi { app: app() },
+        recordings::RecordingsApi { app: app() },
     );
     let calling = (
         agents::AgentsApi { app: app() },

@@ -48,6 +48,7 @@ impl Class {
             ["auth", "register" | "login" | "refresh-token"] => Self::VoiceeraAuth,
             ["api", "v1", "files", "upload" | "uploads"] if *method == Method::POST => Self::Uploads,
             ["api", "v1", "files", "uploads", _, "parts", _] => Self::Wide,
+            ["api", "v1", "recordings", _, "chunks", _] => Self::Wide,
             ["api", "v1", "files", _, "content"] if read => Self::Wide,
             ["api", "v1", "process", "status" | "batch", _]
             | ["api", "v1", "process", "jobs", _, "events"]
@@ -205,6 +206,7 @@ mod tests {
             (Method::GET, "/api/v1/files/uploads/1", Some(Class::Other)),
             (Method::POST, "/api/v1/files/uploads/1/complete", Some(Class::Other)),
             (Method::PUT, "/api/v1/files/uploads/1/parts/2", Some(Class::Wide)),
+            (Method::PUT, "/api/v1/recordings/1/chunks/2", Some(Class::Wide)),
             (Method::GET, "/api/v1/files/1/content", Some(Class::Wide)),
             (Method::HEAD, "/api/v1/files/1/content", Some(Class::Wide)),
             (Method::GET, "/api/v1/files/1", Some(Class::Other)),

@@ -68,6 +68,7 @@ ids!(
     AgentId,
     CampaignId,
     CallId,
+    RecordingId,
 );
 
 /// Projects count up, as their document has it.

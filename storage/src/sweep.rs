@@ -10,6 +10,7 @@ use crate::{
     jobs::KEY_LIFETIME,
     live_names, logins,
     objects::ObjectKey,
+    rooms::{recordings, rows::recording_chunks},
     rows::{files as file_rows, idempotency_keys, jobs, voice_profiles},
 };
 use chrono::{DateTime, Utc};
@@ -53,6 +54,9 @@ impl Storage {
             }
             None => (0, 0),
         };
+        if let Some(kept) = self.retention {
+            recordings::sweep(&self.database, now - kept).await?;
+        }
         let idempotency_keys = self.sweep_keys(now - KEY_LIFETIME).await?;
         let logins = logins::sweep(&self.database, now - Duration::from_secs(24 * 3600)).await?;
         let live_names = live_names::sweep(&self.database, now).await?;
@@ -146,7 +150,7 @@ impl Storage {
     /// were lost. `previews/` is a cache, whose objects never have a row: what is old there is made again when asked.
     async fn sweep_orphans(&self, before: SystemTime) -> Result<u64> {
         let mut swept = 0;
-        for prefix in ["files/", "jobs/", "voices/", "previews/"] {
+        for prefix in ["files/", "jobs/", "voices/", "recordings/", "previews/"] {
             let mut old = self.objects.list(prefix).await?;
             old.retain(|(_, published)| *published < before);
             for chunk in old.chunks(BATCH as usize) {
@@ -179,7 +183,15 @@ impl Storage {
             .into_tuple::<String>()
             .all(reader)
             .await?;
+        let chunks = recording_chunks::Entity::find()
+            .filter(recording_chunks::Column::ObjectKey.is_in(names()))
+            .select_only()
+            .column(recording_chunks::Column::ObjectKey)
+            .into_tuple::<String>()
+            .all(reader)
+            .await?;
         referenced.extend(voices);
+        referenced.extend(chunks);
         Ok(referenced)
     }
 }

@@ -20,6 +20,7 @@ mod live;
 mod me;
 mod openapi;
 mod projects;
+mod recordings;
 mod rooms;
 mod server;
 mod uploads;

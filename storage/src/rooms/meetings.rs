@@ -5,6 +5,7 @@
 use super::{
     owned,
     participants::{self, Seat},
+    recordings,
     rows::sessions::{ActiveModel, Column, Entity, Model},
     seen,
 };
@@ -108,7 +109,7 @@ impl Meetings {
         row.try_into()
     }
 
-    /// Everybody leaves. [`Conflict::SessionNotLive`] unless it is live.
+    /// Everybody leaves, and the recording stops. [`Conflict::SessionNotLive`] unless it is live.
     pub async fn end(&self, host: UserId, id: MeetingId) -> Result<Meeting> {
         let now = self.database.now();
         let transaction = self.database.begin().await?;
@@ -119,6 +120,7 @@ impl Meetings {
             return Err(Conflict::SessionNotLive.into());
         }
         participants::dismiss(&transaction, id, now).await?;
+        recordings::stop_with(&transaction, id, now).await?;
         let row = one(&transaction, id.as_uuid()).await?;
         transaction.commit().await?;
         row.try_into()

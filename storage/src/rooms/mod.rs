@@ -2,9 +2,11 @@
 //! is the owner's alone. To everybody else it does not exist, unless they have its code.
 
 pub mod chat;
+pub mod chunks;
 pub mod meetings;
 pub mod participants;
-mod rows;
+pub mod recordings;
+pub(crate) mod rows;
 
 use crate::{
     database::Database,
@@ -144,10 +146,12 @@ impl Rooms {
         Ok(row.into())
     }
 
-    /// Its sessions and all that was said in them go with it.
+    /// Its sessions and all that was said in them go with it; files that were made of recordings stay.
     pub async fn delete(&self, owner: UserId, id: RoomId) -> Result<()> {
         let transaction = self.database.begin().await?;
-        owned(&transaction, owner, id).await?.delete(&transaction).await?;
+        let row = owned(&transaction, owner, id).await?;
+        recordings::discard_of_room(&transaction, id, self.database.now()).await?;
+        row.delete(&transaction).await?;
         transaction.commit().await?;
         Ok(())
     }

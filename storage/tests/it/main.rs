@@ -17,6 +17,7 @@ mod play;
 mod postgres;
 mod projects;
 mod queue;
+mod recordings;
 mod rooms;
 mod schema;
 mod sweep;

@@ -14,3 +14,4 @@ mod hostile;
 mod house;
 mod isolation;
 mod media;
+mod recordings;
