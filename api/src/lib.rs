@@ -39,6 +39,8 @@ mod media_types;
 mod meetings;
 mod operations;
 mod passwords;
+mod outbox;
+mod password_reset;
 mod peer;
 mod phone_number;
 mod process;
@@ -84,7 +86,7 @@ pub use rates::{InvalidRate, Rate, Rates};
 use app::App;
 use connections::{Counted, Guarded, Requests};
 use document::Routes;
-use doors::{Probe, Speech};
+use doors::{Mail, Probe, Speech};
 
 /// How the server behaves. Read once at start.
 #[derive(Clone)]
@@ -94,6 +96,8 @@ pub struct ApiConfig {
     /// Origins, exactly as browsers send them, whose pages may call with credentials.
     pub cors_origins: Vec<String>,
     /// Signs access tokens; at least 32 random bytes.
+    /// The page that links in letters lead to, with `token` in its query; none is one of ours on `public_url`.
+    pub password_reset_url: Option<String>,
     pub token_secret: Vec<u8>,
     /// Signs URLs; at least 32 random bytes.
     pub url_secret: Vec<u8>,
@@ -136,6 +140,8 @@ pub struct Services {
     pub probe: Arc<dyn Probe>,
     pub speech: Arc<dyn Speech>,
     /// Renders the metrics of this process as Prometheus text.
+    /// None where no mail server is configured: then links are in the log.
+    pub mail: Option<Arc<dyn Mail>>,
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub config: ApiConfig,
     /// Cancelled when the process is told to stop.
@@ -186,6 +192,7 @@ fn routes_of(app: Arc<App>) -> impl Endpoint<Output = Response> {
         .at("/openapi.json", spec)
         .nest("/docs", docs)
         .nest("/", api)
+        .at(password_reset::PAGE_PATH, make_sync(|_| password_reset_page()))
         .with(NormalizePath::new(TrailingSlash::Trim))
         .map_to_response()
         .around(edge::hurry)
@@ -213,6 +220,7 @@ type AccountApis = (
     auth::AuthApi,
     me::MeApi,
     bearer_auth::BearerAuthApi,
+    password_reset::PasswordResetApi,
     cookie_auth::CookieAuthApi,
     users::UsersApi,
     internal::InternalApi,
@@ -247,6 +255,7 @@ fn apis(app: &Arc<App>) -> Apis {
         me::MeApi { app: app() },
         bearer_auth::BearerAuthApi { app: app() },
         cookie_auth::CookieAuthApi { app: app() },
+        password_reset::PasswordResetApi { app: app() },
         users::UsersApi { app: app() },
         internal::InternalApi { app: app() },
     );
@@ -283,6 +292,15 @@ fn apis(app: &Arc<App>) -> Apis {
 /// The interactive page runs scripts of its own; nothing else that we serve may.
 async fn docs_page<E: Endpoint<Output = Response>>(
     page: Arc<E>,
+fn password_reset_page() -> Response {
+    const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+        connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+    Response::builder()
+        .content_type("text/html; charset=utf-8")
+        .header("Content-Security-Policy", POLICY)
+        .body(password_reset::PAGE)
+}
+
     request: poem::Request,
 ) -> poem::Result<Response> {
     const POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \

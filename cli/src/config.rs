@@ -35,6 +35,12 @@ pub(crate) struct Config {
     /// The URL under which clients reach the server, for links in answers.
     pub public_url: String,
     pub cors_origins: Vec<String>,
+    /// The mail server, such as `smtps://user:password@mail.example`; without one, links are in the log.
+    pub smtp_url: String,
+    /// Whom mail is from.
+    pub mail_from: String,
+    /// The page that sets a new password, where it is not ours.
+    pub password_reset_url: String,
     pub database_url: String,
     /// Signs access tokens. Made at first start where not set.
     pub token_secret: String,
@@ -103,6 +109,9 @@ impl Default for Config {
             data_dir: default_data_directory(),
             public_url: String::new(),
             cors_origins: vec![],
+            smtp_url: String::new(),
+            mail_from: String::new(),
+            password_reset_url: String::new(),
             database_url: String::new(),
             token_secret: String::new(),
             url_secret: String::new(),
@@ -141,8 +150,8 @@ impl Default for Config {
 }
 
 /// Keys that may come from a file of their own, named by the key and `_FILE`.
-const SECRETS: [&str; 5] =
-    ["token_secret", "url_secret", "metrics_token", "internal_key", "livekit_api_secret"];
+const SECRETS: [&str; 6] =
+    ["token_secret", "url_secret", "metrics_token", "internal_key", "livekit_api_secret", "smtp_url"];
 /// Variables of the command line client, which the server does not read.
 pub(crate) const CLIENT_VARIABLES: [&str; 2] = ["VOXMILL_SERVER", "VOXMILL_API_KEY"];
 const PREFIX: &str = "VOXMILL_";
@@ -226,6 +235,14 @@ impl Config {
         }
         if self.livekit_api_key.is_empty() != self.livekit_api_secret.is_empty() {
             bail!("livekit_api_key and livekit_api_secret must be set both, or neither");
+        }
+        if !self.smtp_url.is_empty() {
+            if self.mail_from.is_empty() {
+                bail!("smtp_url needs mail_from, the address that mail is from");
+            }
+            if self.public_url.is_empty() && self.password_reset_url.is_empty() {
+                bail!("smtp_url needs public_url or password_reset_url, for the links in mail");
+            }
         }
         self.rates()?;
         self.trusted_proxies()?;
@@ -384,6 +401,9 @@ mod tests {
         assert!(refused("", &[("VOXMILL_SLOTS", "transcribe=0")]).contains("transcribe must be at least 1"));
         assert!(refused("", &[("VOXMILL_DATABASE_URL", "postgres://localhost/voxmill")]).contains("SQLite"));
         assert!(refused("livekit_api_key = 'key'", &[]).contains("livekit_api_secret"));
+        let smtp = ("VOXMILL_SMTP_URL", "smtp://mail.example");
+        assert!(refused("", &[smtp]).contains("mail_from"));
+        assert!(refused("mail_from = 'a@example.com'", &[smtp]).contains("public_url"));
         assert!(refused("rate_limits = 'maybe'", &[]).contains("rate_limits"));
         assert!(refused("", &[("VOXMILL_RATE_LIMIT_AUTH", "many")]).contains("rate_limit_auth"));
         assert!(refused("", &[("VOXMILL_TRUSTED_PROXIES", "10.0.0.0/8, lb")]).contains("lb"));

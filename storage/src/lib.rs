@@ -20,6 +20,7 @@ pub mod logins;
 pub mod objects;
 pub mod page;
 pub mod preferences;
+pub mod password_resets;
 pub mod projects;
 pub mod queue;
 pub mod rooms;

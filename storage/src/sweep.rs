@@ -10,6 +10,7 @@ use crate::{
     jobs::KEY_LIFETIME,
     live_names, logins,
     objects::ObjectKey,
+    password_resets,
     rooms::{recordings, rows::recording_chunks},
     rows::{files as file_rows, idempotency_keys, jobs, voice_profiles},
 };
@@ -62,6 +63,7 @@ impl Storage {
         let live_names = live_names::sweep(&self.database, now).await?;
         let campaigns = course::complete(&self.database).await?;
         let uploads = self.uploads.sweep().await?;
+        password_resets::sweep(self.database.writer(), now).await?;
         let before = SystemTime::from(now) - ORPHAN_AGE;
         let staged = self.objects.sweep_staging(before).await?;
         let garbage = garbage::collect(&self.database, self.objects.as_ref()).await?;

@@ -47,9 +47,14 @@ impl TestApp {
 
     /// With another configuration.
     pub(crate) async fn with(change: impl FnOnce(&mut ApiConfig)) -> Self {
+        Self::serving(|services| change(&mut services.config)).await
+    }
+
+    /// With other services.
+    pub(crate) async fn serving(change: impl FnOnce(&mut Services)) -> Self {
         let clock = Clock::system();
         let (mut services, directory) = services_at(clock.clone(), QUOTA).await;
-        change(&mut services.config);
+        change(&mut services);
         let (storage, shutdown) = (services.storage.clone(), services.shutdown.clone());
         let routes = api::routes(services.clone()).boxed();
         Self { routes, services, storage, clock, shutdown, _directory: directory }
@@ -135,9 +140,11 @@ async fn services_at(clock: Clock, default_quota_bytes: u64) -> (Services, TempD
         storage: Storage::open_with_clock(&config, clock).await.unwrap(),
         probe: Arc::new(MagicProbe),
         speech: Arc::new(TalkativeSpeech),
+        mail: None,
         metrics: Arc::new(|| "voxmill_up 1\n".to_owned()),
         config: ApiConfig {
             public_url: Some(PUBLIC_URL.to_owned()),
+            password_reset_url: None,
             cors_origins: vec!["https://app.example".to_owned()],
             token_secret: b"a token secret of thirty-two byte".to_vec(),
             url_secret: b"a url secret of thirty-two bytes".to_vec(),

@@ -20,6 +20,7 @@ mod live;
 mod me;
 mod openapi;
 mod projects;
+mod password_reset;
 mod recordings;
 mod rooms;
 mod server;

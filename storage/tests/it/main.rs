@@ -15,6 +15,7 @@ mod lifecycle;
 mod live_names;
 mod play;
 mod postgres;
+mod password_resets;
 mod projects;
 mod queue;
 mod recordings;
