@@ -29,6 +29,7 @@ mod error;
 mod events;
 mod export;
 mod files;
+mod history;
 mod intake;
 mod internal;
 mod jobs;
@@ -38,9 +39,9 @@ mod me;
 mod media_types;
 mod meetings;
 mod operations;
-mod passwords;
 mod outbox;
 mod password_reset;
+mod passwords;
 mod peer;
 mod phone_number;
 mod process;
@@ -95,9 +96,9 @@ pub struct ApiConfig {
     pub public_url: Option<String>,
     /// Origins, exactly as browsers send them, whose pages may call with credentials.
     pub cors_origins: Vec<String>,
-    /// Signs access tokens; at least 32 random bytes.
     /// The page that links in letters lead to, with `token` in its query; none is one of ours on `public_url`.
     pub password_reset_url: Option<String>,
+    /// Signs access tokens; at least 32 random bytes.
     pub token_secret: Vec<u8>,
     /// Signs URLs; at least 32 random bytes.
     pub url_secret: Vec<u8>,
@@ -139,9 +140,9 @@ pub struct Services {
     pub storage: Storage,
     pub probe: Arc<dyn Probe>,
     pub speech: Arc<dyn Speech>,
-    /// Renders the metrics of this process as Prometheus text.
     /// None where no mail server is configured: then links are in the log.
     pub mail: Option<Arc<dyn Mail>>,
+    /// Renders the metrics of this process as Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub config: ApiConfig,
     /// Cancelled when the process is told to stop.
@@ -191,8 +192,8 @@ fn routes_of(app: Arc<App>) -> impl Endpoint<Output = Response> {
     Route::new()
         .at("/openapi.json", spec)
         .nest("/docs", docs)
-        .nest("/", api)
         .at(password_reset::PAGE_PATH, make_sync(|_| password_reset_page()))
+        .nest("/", api)
         .with(NormalizePath::new(TrailingSlash::Trim))
         .map_to_response()
         .around(edge::hurry)
@@ -219,10 +220,11 @@ type Apis = (AccountApis, MediaApis, MeetingApis, CallingApis, OperationApis);
 type AccountApis = (
     auth::AuthApi,
     me::MeApi,
-    bearer_auth::BearerAuthApi,
     password_reset::PasswordResetApi,
+    bearer_auth::BearerAuthApi,
     cookie_auth::CookieAuthApi,
     users::UsersApi,
+    history::HistoryApi,
     internal::InternalApi,
 );
 
@@ -253,10 +255,11 @@ fn apis(app: &Arc<App>) -> Apis {
     let accounts = (
         auth::AuthApi { app: app() },
         me::MeApi { app: app() },
+        password_reset::PasswordResetApi { app: app() },
         bearer_auth::BearerAuthApi { app: app() },
         cookie_auth::CookieAuthApi { app: app() },
-        password_reset::PasswordResetApi { app: app() },
         users::UsersApi { app: app() },
+        history::HistoryApi { app: app() },
         internal::InternalApi { app: app() },
     );
     let media = (
@@ -289,9 +292,6 @@ fn apis(app: &Arc<App>) -> Apis {
     (accounts, media, meetings, calling, operations)
 }
 
-/// The interactive page runs scripts of its own; nothing else that we serve may.
-async fn docs_page<E: Endpoint<Output = Response>>(
-    page: Arc<E>,
 fn password_reset_page() -> Response {
     const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
         connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
@@ -301,6 +301,9 @@ fn password_reset_page() -> Response {
         .body(password_reset::PAGE)
 }
 
+/// The interactive page runs scripts of its own; nothing else that we serve may.
+async fn docs_page<E: Endpoint<Output = Response>>(
+    page: Arc<E>,
     request: poem::Request,
 ) -> poem::Result<Response> {
     const POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \

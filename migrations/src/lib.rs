@@ -20,6 +20,7 @@ mod m20261122_000008_calling;
 mod m20261122_000009_calls;
 mod m20261122_000010_recordings;
 mod m20261122_000011_password_resets;
+mod m20261122_000012_conversations;
 mod m20261122_000013_administration;
 
 use sea_orm_migration::{
@@ -84,8 +85,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000009_calls::Migration),
             Box::new(m20261122_000010_recordings::Migration),
             Box::new(m20261122_000011_password_resets::Migration),
-        ]
+            Box::new(m20261122_000012_conversations::Migration),
             Box::new(m20261122_000013_administration::Migration),
+        ]
     }
 }
 

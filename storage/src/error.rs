@@ -87,6 +87,8 @@ pub enum Conflict {
     NotPaused,
     #[error("the recording has stopped")]
     RecordingStopped,
+    #[error("the conversation is over")]
+    ConversationOver,
 }
 
 impl Error {

@@ -69,6 +69,9 @@ ids!(
     CampaignId,
     CallId,
     RecordingId,
+    /// A session of the voice agent.
+    ConversationId,
+    UtteranceId,
 );
 
 /// Projects count up, as their document has it.

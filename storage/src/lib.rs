@@ -7,6 +7,7 @@ mod calling_rows;
 pub mod calls;
 pub mod campaigns;
 pub mod clock;
+pub mod conversations;
 mod database;
 mod erase;
 pub mod error;
@@ -19,8 +20,8 @@ pub mod live_names;
 pub mod logins;
 pub mod objects;
 pub mod page;
-pub mod preferences;
 pub mod password_resets;
+pub mod preferences;
 pub mod projects;
 pub mod queue;
 pub mod rooms;
@@ -40,6 +41,7 @@ use crate::{
     calls::Calls,
     campaigns::Campaigns,
     clock::Clock,
+    conversations::Conversations,
     database::Database,
     error::Result,
     events::Events,
@@ -91,6 +93,7 @@ pub struct Storage {
     pub campaigns: Campaigns,
     pub calls: Calls,
     pub recordings: Recordings,
+    pub conversations: Conversations,
     pub objects: Arc<dyn Objects>,
     pub events: Events,
     pub queue: Arc<dyn Queue>,
@@ -137,6 +140,7 @@ impl Storage {
             campaigns: Campaigns::new(database.clone()),
             calls: Calls::new(database.clone()),
             recordings: Recordings::new(files.clone()),
+            conversations: Conversations::new(database.clone()),
             jobs: Jobs::new(database.clone(), events.clone(), terms),
             files,
             uploads,

@@ -4,6 +4,7 @@
 use crate::{
     Storage, audit,
     campaigns::course,
+    conversations,
     error::Result,
     files, garbage,
     ids::FileId,
@@ -24,6 +25,8 @@ use std::{
 
 /// Bytes without a row are left alone for this long: their row may be on its way.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How long what guests said is kept, of whom nobody can ask for it.
+const GUESTS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Rows looked at in one go.
 const BATCH: u64 = garbage::BATCH;
 
@@ -60,10 +63,11 @@ impl Storage {
         }
         let idempotency_keys = self.sweep_keys(now - KEY_LIFETIME).await?;
         let logins = logins::sweep(&self.database, now - Duration::from_secs(24 * 3600)).await?;
+        conversations::sweep(self.database.writer(), now - GUESTS_KEPT).await?;
+        password_resets::sweep(self.database.writer(), now).await?;
         let live_names = live_names::sweep(&self.database, now).await?;
         let campaigns = course::complete(&self.database).await?;
         let uploads = self.uploads.sweep().await?;
-        password_resets::sweep(self.database.writer(), now).await?;
         let before = SystemTime::from(now) - ORPHAN_AGE;
         let staged = self.objects.sweep_staging(before).await?;
         let garbage = garbage::collect(&self.database, self.objects.as_ref()).await?;

@@ -4,7 +4,7 @@ use crate::world::World;
 use std::time::Duration;
 use storage::{
     logins::TokenKind,
-    users::{Access, NewPassword},
+    users::{Access, Administered, NewPassword},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -56,7 +56,8 @@ async fn a_token_is_void_after_an_hour_another_or_a_change_of_the_password() {
     refused(third.as_str()).await;
 
     let fourth = begin().await;
-    users.set_access(ada, Access::Disabled).await.unwrap();
+    let disabled = Administered { access: Some(Access::Disabled), ..Administered::default() };
+    users.administer(ada, disabled).await.unwrap();
     assert_eq!(users.finish_reset(fourth.as_str(), "new".into()).await.unwrap(), None);
     assert!(users.begin_reset("ada@example.org").await.unwrap().is_none());
     assert!(users.begin_reset("nobody@example.org").await.unwrap().is_none());
