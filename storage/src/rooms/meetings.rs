@@ -7,7 +7,7 @@ use super::{
     participants::{self, Seat},
     recordings,
     rows::sessions::{ActiveModel, Column, Entity, Model},
-    seen,
+    seen, sessions_of,
 };
 use crate::{
     database::Database,
@@ -133,6 +133,15 @@ impl Meetings {
         let select = Entity::find().filter(Column::RoomId.eq(room.id));
         let keys = Keys { created_at: Column::CreatedAt, id: Column::Id };
         let rows = narrow(select, keys, page)?.all(reader).await?;
+        let rows = listing(rows, page, |row| Position { created_at: row.created_at, id: row.id });
+        rows.try_map(Meeting::try_from)
+    }
+
+    /// Those of all rooms that `owner` owns.
+    pub async fn list_all(&self, owner: UserId, page: &Page) -> Result<Listing<Meeting>> {
+        let select = Entity::find().filter(Column::Id.in_subquery(sessions_of(owner)));
+        let keys = Keys { created_at: Column::CreatedAt, id: Column::Id };
+        let rows = narrow(select, keys, page)?.all(self.database.reader()).await?;
         let rows = listing(rows, page, |row| Position { created_at: row.created_at, id: row.id });
         rows.try_map(Meeting::try_from)
     }

@@ -21,7 +21,7 @@ use rows::{
 };
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, ModelTrait, QueryFilter,
-    QuerySelect, QueryTrait, Set, SqlErr,
+    QuerySelect, QueryTrait, Set, SqlErr, sea_query::SelectStatement,
 };
 
 /// What codes are made of: no character looks or is read like another, and no word comes of them.
@@ -170,6 +170,20 @@ async fn seen(database: &impl ConnectionTrait, user: UserId, id: RoomId) -> Resu
 async fn owned(database: &impl ConnectionTrait, owner: UserId, id: RoomId) -> Result<Model> {
     let row = seen(database, owner, id).await?;
     if row.owner_id == owner.as_uuid() { Ok(row) } else { Err(Error::Forbidden) }
+}
+
+/// The ids of the sessions of all rooms that `owner` owns.
+fn sessions_of(owner: UserId) -> SelectStatement {
+    let rooms = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::OwnerId.eq(owner.as_uuid()))
+        .into_query();
+    sessions::Entity::find()
+        .select_only()
+        .column(sessions::Column::Id)
+        .filter(sessions::Column::RoomId.in_subquery(rooms))
+        .into_query()
 }
 
 async fn took_part(database: &impl ConnectionTrait, user: UserId, id: RoomId) -> Result<bool> {

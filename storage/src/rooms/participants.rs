@@ -110,6 +110,15 @@ impl Meetings {
         rows.try_map(Participant::try_from)
     }
 
+    /// What the user takes or took part in, the latest first.
+    pub async fn list_parts(&self, user: UserId, page: &Page) -> Result<Listing<Participant>> {
+        let select = Entity::find().filter(Column::UserId.eq(user.as_uuid()));
+        let keys = Keys { created_at: Column::JoinTime, id: Column::SessionId };
+        let rows = narrow(select, keys, page)?.all(self.database.reader()).await?;
+        let rows = listing(rows, page, |row| Position { created_at: row.join_time, id: row.session_id });
+        rows.try_map(Participant::try_from)
+    }
+
     /// [`Conflict::OwnerIsHost`] where the room's owner is to be something else.
     pub async fn appoint(
         &self,

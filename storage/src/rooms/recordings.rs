@@ -8,6 +8,7 @@ use super::{
         recordings::{ActiveModel, Column, Entity, Model},
         sessions,
     },
+    sessions_of,
 };
 use crate::{
     database::Database,
@@ -142,6 +143,15 @@ impl Recordings {
         let select = Entity::find().filter(Column::SessionId.eq(meeting.as_uuid()));
         let keys = Keys { created_at: Column::StartedAt, id: Column::Id };
         let rows = narrow(select, keys, page)?.all(reader).await?;
+        let rows = listing(rows, page, |row| Position { created_at: row.started_at, id: row.id });
+        rows.try_map(|row| from_row(row, owner))
+    }
+
+    /// Those of all rooms that `owner` owns, the latest first.
+    pub async fn list_all(&self, owner: UserId, page: &Page) -> Result<Listing<Recording>> {
+        let select = Entity::find().filter(Column::SessionId.in_subquery(sessions_of(owner)));
+        let keys = Keys { created_at: Column::StartedAt, id: Column::Id };
+        let rows = narrow(select, keys, page)?.all(self.database().reader()).await?;
         let rows = listing(rows, page, |row| Position { created_at: row.started_at, id: row.id });
         rows.try_map(|row| from_row(row, owner))
     }
