@@ -12,7 +12,8 @@ use storage::files::{FileKind, NewFile};
 use storage::ids::{FileId, MeetingId};
 use storage::jobs::{Idempotency, NewJob, Submitted};
 use storage::rooms::chunks::Assembled;
-use storage::rooms::recordings::{Recording, Settled};
+use storage::rooms::recordings::Recording;
+use storage::rooms::settling::Settled;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::task::AbortOnDropHandle;
 

@@ -66,14 +66,18 @@ impl MigrationTrait for Migration {
             .unique()
             .and_where(Expr::col("status").is_in(["RECORDING", "PAUSED"]))
             .to_owned();
+        // Few at a time, and looked for all the time.
+        let unsettled = index("recordings_unsettled", "recordings", &["status", "last_chunk_at"])
+            .and_where(Expr::col("settled_at").is_null())
+            .to_owned();
         for index in [
             index("recordings_by_age", "recordings", &["session_id", "started_at", "id"]),
-            index("recordings_by_status", "recordings", &["status", "last_chunk_at"]),
             index("recordings_of_file", "recordings", &["file_id"]),
             index("recordings_of_job", "recordings", &["job_id"]),
             index("recordings_of_user", "recordings", &["started_by"]),
             index("recording_chunks_of_owner", "recording_chunks", &["owner_id", "size_bytes"]),
             index("recording_chunks_by_object", "recording_chunks", &["object_key"]),
+            unsettled,
             one_running,
         ] {
             manager.create_index(index).await?;

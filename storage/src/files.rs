@@ -9,11 +9,7 @@ use crate::{
     objects::{ObjectKey, Objects, StagedObject},
     page::{Keys, Listing, Page, Position, listing, narrow},
     projects,
-    rooms::{
-        chunks,
-        recordings::{self, Recording},
-        rows::recording_chunks,
-    },
+    rooms::{chunks, recordings::Recording, rows::recording_chunks, settling},
     rows::{
         files::{ActiveModel, Column, Entity, Model},
         job_inputs, jobs, voice_profiles,
@@ -202,7 +198,7 @@ impl Files {
         }
         let row = row.insert(&transaction).await?;
         if let Some(recording) = recording {
-            recordings::set_file(&transaction, recording, row.id.into()).await?;
+            settling::set_file(&transaction, recording, row.id.into()).await?;
         }
         transaction.commit().await?;
         let project = row.project_id.map(ProjectId).zip(project_name);

@@ -7,6 +7,7 @@ pub mod meetings;
 pub mod participants;
 pub mod recordings;
 pub(crate) mod rows;
+pub mod settling;
 
 use crate::{
     database::Database,

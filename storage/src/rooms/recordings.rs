@@ -3,12 +3,13 @@
 
 use super::{
     chunks,
-    participants::{Seat, check_live, room_of},
+    participants::{Seat, check_live},
     rows::{
         recordings::{ActiveModel, Column, Entity, Model},
         sessions,
     },
     sessions_of,
+    settling::HOLD,
 };
 use crate::{
     database::Database,
@@ -20,17 +21,12 @@ use crate::{
 use chrono::{DateTime, Utc};
 use pipeline::failure::Failure;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, Set, SqlErr, UpdateMany, sea_query::Expr,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Set, SqlErr, UpdateMany, sea_query::Expr,
 };
 
 /// A recording that gets no chunk for so long is stopped.
 const SILENCE: chrono::Duration = chrono::Duration::minutes(5);
-/// How long whoever makes a file of a recording has it to themselves. One who takes longer is not hurt: the file is
-/// still made once.
-const HOLD: chrono::Duration = chrono::Duration::minutes(30);
-/// How long nobody tries what somebody could not do just now.
-const PAUSE: chrono::Duration = chrono::Duration::minutes(1);
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recording {
@@ -60,12 +56,6 @@ pub enum RecordingStatus {
     Stopped,
     /// No file could be made of it. Its chunks are there, and it may be mended and stopped again.
     Failed,
-}
-
-/// What became of a file's transcription.
-pub enum Settled {
-    Job(JobId),
-    Without(Failure),
 }
 
 /// For those who may see the session, as with [`Meetings`](super::meetings::Meetings); what changes a recording is its
@@ -163,74 +153,11 @@ impl Recordings {
             .col_expr(Column::Status, Expr::value(RecordingStatus::Stopped.as_str()))
             .col_expr(Column::StoppedAt, Expr::value(now))
             .filter(Column::Status.eq(RecordingStatus::Recording.as_str()))
+            .filter(Column::SettledAt.is_null())
             .filter(Column::LastChunkAt.lte(now - SILENCE))
             .exec(self.database().writer())
             .await?;
         Ok(stopped.rows_affected)
-    }
-
-    /// A stopped recording, of this session or of any, that is not settled and that nobody holds; the caller does then.
-    pub async fn claim(&self, meeting: Option<MeetingId>) -> Result<Option<Recording>> {
-        let now = self.database().now();
-        let mut free = Condition::all()
-            .add(Column::Status.eq(RecordingStatus::Stopped.as_str()))
-            .add(Column::SettledAt.is_null())
-            .add(Condition::any().add(Column::HeldUntil.is_null()).add(Column::HeldUntil.lt(now)));
-        if let Some(meeting) = meeting {
-            free = free.add(Column::SessionId.eq(meeting.as_uuid()));
-        }
-        let transaction = self.database().begin().await?;
-        let row = Entity::find()
-            .filter(free.clone())
-            .order_by_asc(Column::LastChunkAt)
-            .lock_exclusive()
-            .one(&transaction)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let held = Entity::update_many()
-            .col_expr(Column::HeldUntil, Expr::value(now + HOLD))
-            .filter(Column::Id.eq(row.id))
-            .filter(free)
-            .exec(&transaction)
-            .await?;
-        let owner = owner_of(&transaction, &row).await?;
-        transaction.commit().await?;
-        if held.rows_affected == 0 { Ok(None) } else { from_row(row, owner).map(Some) }
-    }
-
-    /// Lets go of one that nothing could be made of for now. Somebody may try again in a minute.
-    pub async fn release(&self, recording: &Recording) -> Result<()> {
-        let later = self.database().now() + PAUSE;
-        let let_go = unsettled(recording).col_expr(Column::HeldUntil, Expr::value(later));
-        let_go.exec(self.database().writer()).await?;
-        Ok(())
-    }
-
-    /// No file can be made of it as it is.
-    pub async fn fail(&self, recording: &Recording, failure: &Failure) -> Result<()> {
-        let failed = unsettled(recording)
-            .col_expr(Column::Status, Expr::value(RecordingStatus::Failed.as_str()))
-            .col_expr(Column::Failure, Expr::value(serde_json::to_value(failure)?))
-            .col_expr(Column::HeldUntil, Expr::value(None::<DateTime<Utc>>))
-            .filter(Column::FileId.is_null());
-        failed.exec(self.database().writer()).await?;
-        Ok(())
-    }
-
-    /// Nothing is left to make of it. Returns it as it is now.
-    pub async fn settle(&self, recording: &Recording, settled: Settled) -> Result<Recording> {
-        let transaction = self.database().begin().await?;
-        let update = unsettled(recording).col_expr(Column::SettledAt, Expr::value(self.database().now()));
-        let update = match settled {
-            Settled::Job(job) => update.col_expr(Column::JobId, Expr::value(job.as_uuid())),
-            Settled::Without(failure) => {
-                update.col_expr(Column::Failure, Expr::value(serde_json::to_value(failure)?))
-            }
-        };
-        update.exec(&transaction).await?;
-        let row = Entity::find_by_id(recording.id.as_uuid()).one(&transaction).await?;
-        transaction.commit().await?;
-        from_row(row.ok_or(Error::NotFound)?, recording.owner)
     }
 
     pub(super) fn database(&self) -> &Database {
@@ -322,18 +249,6 @@ pub(super) async fn stop_with(
     Ok(())
 }
 
-/// Notes the file of the recording, in the transaction that makes it. [`Error::NotFound`] where it has one, or has gone.
-pub(crate) async fn set_file(
-    transaction: &impl ConnectionTrait,
-    recording: &Recording,
-    file: FileId,
-) -> Result<()> {
-    let set = unsettled(recording)
-        .col_expr(Column::FileId, Expr::value(file.as_uuid()))
-        .filter(Column::FileId.is_null());
-    if set.exec(transaction).await?.rows_affected == 0 { Err(Error::NotFound) } else { Ok(()) }
-}
-
 /// The chunks of all recordings of the room, whose rows are about to go.
 pub(super) async fn discard_of_room(
     transaction: &impl ConnectionTrait,
@@ -357,6 +272,7 @@ pub(crate) async fn sweep(database: &Database, before: DateTime<Utc>) -> Result<
     let transaction = database.begin().await?;
     let failed = Entity::find()
         .filter(Column::Status.eq(RecordingStatus::Failed.as_str()))
+        .filter(Column::SettledAt.is_null())
         .filter(Column::LastChunkAt.lt(before))
         .filter(Column::StoppedAt.lt(before))
         .filter(Column::Chunks.gt(0))
@@ -414,19 +330,7 @@ pub(super) fn from_row(row: Model, owner: UserId) -> Result<Recording> {
     })
 }
 
-fn unsettled(recording: &Recording) -> UpdateMany<Entity> {
-    Entity::update_many()
-        .filter(Column::Id.eq(recording.id.as_uuid()))
-        .filter(Column::Status.eq(RecordingStatus::Stopped.as_str()))
-        .filter(Column::SettledAt.is_null())
-}
-
 async fn latest(database: &impl ConnectionTrait, meeting: MeetingId) -> Result<Option<Model>> {
     let select = Entity::find().filter(Column::SessionId.eq(meeting.as_uuid()));
     Ok(select.order_by_desc(Column::StartedAt).order_by_desc(Column::Id).one(database).await?)
-}
-
-async fn owner_of(database: &impl ConnectionTrait, row: &Model) -> Result<UserId> {
-    let session = sessions::Entity::find_by_id(row.session_id).one(database).await?;
-    Ok(room_of(database, &session.ok_or(Error::NotFound)?).await?.owner_id.into())
 }

@@ -12,7 +12,8 @@ use storage::{
         NewRoom,
         chunks::{Assembled, MOST_CHUNKS, NewChunk},
         participants::{Appointment, Role},
-        recordings::{Recording, RecordingStatus, Settled},
+        recordings::{Recording, RecordingStatus},
+        settling::Settled,
     },
 };
 
