@@ -14,6 +14,7 @@ use crate::client_address::client_address;
 use crate::doors::BuiltinVoice;
 use crate::edge::RequestId;
 use crate::error::ApiError;
+use crate::outbox::Outbox;
 use crate::passwords::Passwords;
 use crate::signed_url::UrlSigner;
 use crate::throttle::Throttle;
@@ -24,6 +25,7 @@ pub(crate) struct App {
     pub(crate) tokens: Tokens,
     pub(crate) passwords: Passwords,
     pub(crate) urls: UrlSigner,
+    pub(crate) outbox: Outbox,
     /// None where nothing is limited.
     pub(crate) throttle: Option<Throttle>,
 }
@@ -34,6 +36,7 @@ impl App {
             tokens: Tokens::new(&services.config.token_secret),
             passwords: Passwords::new(),
             urls: UrlSigner::new(&services.config.url_secret),
+            outbox: Outbox::new(),
             throttle: services.config.rates.clone().map(Throttle::new),
             services,
         })

@@ -27,6 +27,7 @@ const SIGNED_URL: &str = "SignedUrl";
 pub(crate) struct Caller {
     pub(crate) user: UserId,
     pub(crate) credential: Credential,
+    pub(crate) key_rate: Option<KeyRate>,
     /// URLs as this caller sees the server.
     pub(crate) links: Links,
 }
@@ -207,18 +208,20 @@ pub(crate) fn bearer(request: &Request) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
 }
 
+/// Requests a minute of an API key that has a rate of its own.
+pub(crate) type KeyRate = (ApiKeyId, NonZeroU32);
+
 /// Whoever was recognised by a token or a session.
 #[derive(Clone)]
 pub(crate) struct Known {
     pub(crate) user: UserId,
     credential: Credential,
-    /// Requests a minute of the API key, where it has a rate of its own.
-    pub(crate) own_rate: Option<(ApiKeyId, NonZeroU32)>,
+    pub(crate) key_rate: Option<KeyRate>,
 }
 
 impl Known {
     fn by_login(user: UserId, login: LoginId) -> Self {
-        Self { user, credential: Credential::Login(login), own_rate: None }
+        Self { user, credential: Credential::Login(login), key_rate: None }
     }
 }
 
@@ -246,11 +249,11 @@ async fn authenticate(request: &Request) -> Result<Option<Caller>> {
         Some(Recognised(known)) => known.clone()?,
         None => identify(request).await?,
     };
-    let Some(Known { user, credential, .. }) = known else { return Ok(None) };
+    let Some(Known { user, credential, key_rate }) = known else { return Ok(None) };
     if bearer(request).is_none() {
         session_cookie::check_site(app, request)?;
     }
-    Ok(Some(Caller { user, credential, links: app.links(request) }))
+    Ok(Some(Caller { user, credential, key_rate, links: app.links(request) }))
 }
 
 /// Who sends the request; none where it carries no token and no session that goes on.
@@ -274,7 +277,7 @@ async fn by_token(app: &App, token: &str) -> Result<Known> {
         return Ok(Known {
             user: key.owner,
             credential: Credential::ApiKey(token.to_owned()),
-            own_rate: key.requests_per_minute.map(|rate| (key.id, rate)),
+            key_rate: key.requests_per_minute.map(|rate| (key.id, rate)),
         });
     }
     let subject = app.tokens.verify(token).map_err(|rejection| match rejection {

@@ -84,6 +84,11 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("pause_campaign", &[409]),
     ("import_call_logs", &[404, 507]),
     ("download_call_recording", &[416]),
+    ("start_recording", &[403, 409]),
+    ("pause_recording", &[403, 409]),
+    ("resume_recording", &[403, 409]),
+    ("stop_recording", &[403, 409, 415, 503, 507]),
+    ("put_recording_chunk", &[403, 409, 507]),
     ("get_metrics", &[401, 403]),
 ];
 

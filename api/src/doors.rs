@@ -1,6 +1,7 @@
 //! What HTTP must know at once and cannot find out itself, for it knows nothing of media or models.
 //! The program that starts the server opens these doors.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -36,6 +37,22 @@ pub trait Speech: Send + Sync {
 
     /// A whole WAV file that speaks the text; a transient failure within 20 seconds where it takes longer.
     async fn preview(&self, preview: Preview) -> Result<Vec<u8>, Failure>;
+}
+
+/// Sends letters.
+#[async_trait]
+pub trait Mail: Send + Sync {
+    /// Returns once a mail server has taken the letter. Why it did not is for the log.
+    async fn send(&self, letter: Letter) -> Result<(), Box<dyn Error + Send + Sync>>;
+}
+
+/// Plain text for one reader.
+#[derive(Clone)]
+pub struct Letter {
+    /// An address.
+    pub to: String,
+    pub subject: String,
+    pub text: String,
 }
 
 #[derive(Clone, Debug)]

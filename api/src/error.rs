@@ -142,6 +142,11 @@ impl ApiError {
         Self { detail: "Not found.".into(), ..Self::new(Code::NotFound, "Resource not found") }
     }
 
+    /// The caller has had no such session with the voice agent.
+    pub(crate) fn session_not_found() -> Self {
+        Self { detail: "Session not found".into(), ..Self::not_found() }
+    }
+
     /// No route of ours has this path.
     pub(crate) fn unknown_path() -> Self {
         Self { code: Code::UnknownPath, ..Self::not_found() }
@@ -369,6 +374,11 @@ fn sentence(conflict: &Conflict) -> &'static str {
         Conflict::CampaignNotActive => "Only an active campaign can be paused",
         Conflict::CampaignOver => "The end of the campaign has passed",
         Conflict::CampaignWithoutAgent => "The campaign has no active agent",
+        Conflict::RecordingRuns => "The session is recorded already",
+        Conflict::NotRecording => "The session is not being recorded",
+        Conflict::NotPaused => "The recording is not paused",
+        Conflict::RecordingStopped => "The recording has stopped already",
+        Conflict::ConversationOver => "The conversation is over",
     }
 }
 

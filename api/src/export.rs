@@ -12,7 +12,7 @@ use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registr
 use poem_openapi::types::{ToJSON, Type};
 use poem_openapi::{ApiResponse, Object};
 use serde_json::json;
-use storage::page::{Listing, Page};
+use storage::page::{Listing, NumberedPage, Page};
 
 use crate::app::App;
 use crate::caller::Caller;
@@ -22,10 +22,12 @@ use crate::dto::calls::CallLogObject;
 use crate::dto::campaigns::CampaignObject;
 use crate::dto::files::FileObject;
 use crate::dto::jobs::JobObject;
+use crate::dto::projects::{ProjectObject, VoiceSessionObject};
+use crate::dto::rooms::{MessageObject, ParticipantObject, RecordingObject, RoomObject, SessionObject};
 use crate::dto::time::Timestamp;
-use crate::dto::users::Preferences;
+use crate::dto::users::{HistoryDetail, Preferences};
 use crate::dto::voices::VoiceObject;
-use crate::error::Result;
+use crate::error::{ApiError, Result};
 use crate::jobs;
 
 /// What the document holds. The bytes of files are behind their `download_url`.
@@ -42,6 +44,20 @@ struct ExportObject {
     agents: Vec<AgentObject>,
     campaigns: Vec<CampaignObject>,
     call_logs: Vec<CallLogObject>,
+    projects: Vec<ProjectObject>,
+    /// Of the projects.
+    voice_sessions: Vec<VoiceSessionObject>,
+    rooms: Vec<RoomObject>,
+    /// Of the rooms.
+    room_sessions: Vec<SessionObject>,
+    /// Of the rooms.
+    recordings: Vec<RecordingObject>,
+    /// In whosever rooms.
+    participations: Vec<ParticipantObject>,
+    /// One's own, in whosever rooms.
+    chat_messages: Vec<MessageObject>,
+    /// With the voice agent.
+    history: Vec<HistoryDetail>,
 }
 
 pub(crate) struct Export(Response);
@@ -78,11 +94,33 @@ enum Section {
     Agents,
     Campaigns,
     CallLogs,
+    Projects,
+    VoiceSessions,
+    Rooms,
+    RoomSessions,
+    Recordings,
+    Participations,
+    ChatMessages,
+    History,
 }
 
 impl Section {
-    const ALL: [Self; 6] =
-        [Self::ApiKeys, Self::Files, Self::Jobs, Self::Agents, Self::Campaigns, Self::CallLogs];
+    const ALL: [Self; 14] = [
+        Self::ApiKeys,
+        Self::Files,
+        Self::Jobs,
+        Self::Agents,
+        Self::Campaigns,
+        Self::CallLogs,
+        Self::Projects,
+        Self::VoiceSessions,
+        Self::Rooms,
+        Self::RoomSessions,
+        Self::Recordings,
+        Self::Participations,
+        Self::ChatMessages,
+        Self::History,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -92,34 +130,53 @@ impl Section {
             Self::Agents => "agents",
             Self::Campaigns => "campaigns",
             Self::CallLogs => "call_logs",
+            Self::Projects => "projects",
+            Self::VoiceSessions => "voice_sessions",
+            Self::Rooms => "rooms",
+            Self::RoomSessions => "room_sessions",
+            Self::Recordings => "recordings",
+            Self::Participations => "participations",
+            Self::ChatMessages => "chat_messages",
+            Self::History => "history",
         }
     }
 
-    /// Rows that are read at once. A campaign may be large, and so may the transcript of a call.
+    /// Rows that are read at once. A campaign may be large, and so may what was said in a call
+    /// or a conversation.
     fn rows(self) -> u64 {
         match self {
-            Self::ApiKeys | Self::Files | Self::Jobs | Self::Agents => 100,
+            Self::ApiKeys
+            | Self::Files
+            | Self::Jobs
+            | Self::Agents
+            | Self::Projects
+            | Self::VoiceSessions
+            | Self::Rooms
+            | Self::RoomSessions
+            | Self::Recordings
+            | Self::Participations
+            | Self::ChatMessages => 100,
             Self::CallLogs => 10,
-            Self::Campaigns => 1,
+            Self::Campaigns | Self::History => 1,
         }
     }
 
     /// One page, each item as JSON.
     async fn page(self, app: &App, caller: &Caller, page: &Page) -> Result<Listing<String>> {
-        let storage = &app.services.storage;
+        let (storage, user) = (&app.services.storage, caller.user);
         Ok(match self {
             Self::ApiKeys => {
-                let keys = storage.api_keys.list(caller.user, page).await?;
+                let keys = storage.api_keys.list(user, page).await?;
                 keys.map(|key| ApiKeyObject::from(key).to_json_string())
             }
             Self::Files => {
                 let now = Utc::now();
-                let files = storage.files.list(caller.user, &Default::default(), page).await?;
+                let files = storage.files.list(user, &Default::default(), page).await?;
                 files.map(|file| FileObject::new(file, &caller.links, now).to_json_string())
             }
             Self::Jobs => {
                 let Listing { items, next_cursor } =
-                    storage.jobs.list(caller.user, &Default::default(), page).await?;
+                    storage.jobs.list(user, &Default::default(), page).await?;
                 let mut texts = vec![];
                 for job in items {
                     texts.push(jobs::view(app, job).await?.show(&caller.links).to_json_string());
@@ -127,20 +184,67 @@ impl Section {
                 Listing { items: texts, next_cursor }
             }
             Self::Agents => {
-                let agents = storage.agents.every(caller.user, page).await?;
+                let agents = storage.agents.every(user, page).await?;
                 agents.map(|agent| AgentObject::from(agent).to_json_string())
             }
             Self::Campaigns => {
-                let campaigns = storage.campaigns.every(caller.user, page).await?;
+                let campaigns = storage.campaigns.every(user, page).await?;
                 campaigns.map(|campaign| CampaignObject::from(campaign).to_json_string())
             }
             Self::CallLogs => {
                 let currency = &app.services.config.currency;
-                let calls = storage.calls.every(caller.user, page).await?;
+                let calls = storage.calls.every(user, page).await?;
                 calls.map(|call| CallLogObject::new(call, currency, &caller.links).to_json_string())
+            }
+            Self::Projects => {
+                let projects = storage.projects.list(user, &numbered(page)?).await?;
+                let owner = storage.users.get(user).await?.number;
+                numbered_listing(projects, |project| project.id.0)
+                    .map(|project| ProjectObject::new(project, owner).to_json_string())
+            }
+            Self::VoiceSessions => {
+                let sessions = storage.voice_sessions.list_all(user, &numbered(page)?).await?;
+                numbered_listing(sessions, |session| session.id.0).map(text_of::<VoiceSessionObject, _>)
+            }
+            Self::Rooms => storage.rooms.list(user, page).await?.map(text_of::<RoomObject, _>),
+            Self::RoomSessions => {
+                storage.meetings.list_all(user, page).await?.map(text_of::<SessionObject, _>)
+            }
+            Self::Recordings => {
+                storage.recordings.list_all(user, page).await?.map(text_of::<RecordingObject, _>)
+            }
+            Self::Participations => {
+                storage.meetings.list_parts(user, page).await?.map(text_of::<ParticipantObject, _>)
+            }
+            Self::ChatMessages => {
+                storage.meetings.said_by(user, page).await?.map(text_of::<MessageObject, _>)
+            }
+            Self::History => {
+                let Listing { items, next_cursor } = storage.conversations.list(user, page).await?;
+                let mut texts = vec![];
+                for conversation in items {
+                    let said = storage.conversations.said(&conversation).await?;
+                    texts.push(HistoryDetail::new(conversation, said).to_json_string());
+                }
+                Listing { items: texts, next_cursor }
             }
         })
     }
+}
+
+fn text_of<T: From<U> + ToJSON, U>(row: U) -> String {
+    T::from(row).to_json_string()
+}
+
+/// The page of a list whose items count up; its cursor is the last number.
+fn numbered(page: &Page) -> Result<NumberedPage> {
+    let before = page.cursor.as_deref().map(str::parse).transpose().map_err(ApiError::internal)?;
+    Ok(NumberedPage { limit: page.limit, before })
+}
+
+fn numbered_listing<T>(items: Vec<T>, number: impl Fn(&T) -> i64) -> Listing<T> {
+    let next_cursor = items.last().map(|last| number(last).to_string());
+    Listing { items, next_cursor }
 }
 
 fn text(

@@ -80,13 +80,14 @@ pub(crate) async fn accept(app: &App, arrival: Arrival) -> Result<File> {
     Ok(app.services.storage.files.insert(new).await?)
 }
 
-struct Content {
-    content_type: &'static str,
-    kind: FileKind,
-    media: Option<MediaInfo>,
+/// What was found in bytes that have come.
+pub(crate) struct Content {
+    pub(crate) content_type: &'static str,
+    pub(crate) kind: FileKind,
+    pub(crate) media: Option<MediaInfo>,
 }
 
-async fn identify(app: &App, staged: &StagedObject) -> Result<Content> {
+pub(crate) async fn identify(app: &App, staged: &StagedObject) -> Result<Content> {
     if staged.size_bytes == 0 {
         return Err(ApiError::unusable_file("file_empty", "The file is empty."));
     }

@@ -29,6 +29,7 @@ mod error;
 mod events;
 mod export;
 mod files;
+mod history;
 mod intake;
 mod internal;
 mod jobs;
@@ -38,6 +39,8 @@ mod me;
 mod media_types;
 mod meetings;
 mod operations;
+mod outbox;
+mod password_reset;
 mod passwords;
 mod peer;
 mod phone_number;
@@ -45,6 +48,8 @@ mod process;
 mod projects;
 mod range;
 mod rates;
+mod recorder;
+mod recordings;
 mod refresh_token;
 mod rooms;
 mod schema;
@@ -82,7 +87,7 @@ pub use rates::{InvalidRate, Rate, Rates};
 use app::App;
 use connections::{Counted, Guarded, Requests};
 use document::Routes;
-use doors::{Probe, Speech};
+use doors::{Mail, Probe, Speech};
 
 /// How the server behaves. Read once at start.
 #[derive(Clone)]
@@ -91,6 +96,8 @@ pub struct ApiConfig {
     pub public_url: Option<String>,
     /// Origins, exactly as browsers send them, whose pages may call with credentials.
     pub cors_origins: Vec<String>,
+    /// The page that links in letters lead to, with `token` in its query; none is one of ours on `public_url`.
+    pub password_reset_url: Option<String>,
     /// Signs access tokens; at least 32 random bytes.
     pub token_secret: Vec<u8>,
     /// Signs URLs; at least 32 random bytes.
@@ -133,6 +140,8 @@ pub struct Services {
     pub storage: Storage,
     pub probe: Arc<dyn Probe>,
     pub speech: Arc<dyn Speech>,
+    /// None where no mail server is configured: then links are in the log.
+    pub mail: Option<Arc<dyn Mail>>,
     /// Renders the metrics of this process as Prometheus text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub config: ApiConfig,
@@ -148,6 +157,8 @@ const GRACE: Duration = Duration::from_secs(30);
 pub async fn serve(listener: TcpListener, services: Services) -> io::Result<()> {
     let ApiConfig { max_connections, patience, .. } = services.config;
     let (shutdown, requests) = (services.shutdown.clone(), Requests::default());
+    let app = App::new(services);
+    let _ends_with_the_server = recorder::watch(app.clone());
     let acceptor = Guarded {
         listener: TcpAcceptor::from_tokio(listener)?,
         permits: Arc::new(Semaphore::new(max_connections)),
@@ -155,16 +166,25 @@ pub async fn serve(listener: TcpListener, services: Services) -> io::Result<()> 
         patience,
     };
     // Boxed, for the types of all layers together are too deep for the compiler.
-    let routes = Counted { inner: routes(services).boxed(), requests };
+    let routes = Counted { inner: routes_of(app).boxed(), requests };
     Server::new_with_acceptor(acceptor)
         .name("api")
         .run_with_graceful_shutdown(routes, shutdown.cancelled_owned(), Some(GRACE))
         .await
 }
 
+/// Stops the recordings that get no chunks any more, and makes files of those that stopped and are none yet. [`serve`]
+/// does so all the time; this is for tests that do not wait.
+pub async fn finish_recordings(services: Services) {
+    recorder::finish_all(&App::new(services)).await;
+}
+
 /// All routes with all their layers, for a server or a test.
 pub fn routes(services: Services) -> impl Endpoint<Output = Response> {
-    let app = App::new(services);
+    routes_of(App::new(services))
+}
+
+fn routes_of(app: Arc<App>) -> impl Endpoint<Output = Response> {
     let api = document::service(Routes(apis(&app)));
     let docs = api.swagger_ui().map_to_response().around(docs_page);
     let spec = openapi();
@@ -172,6 +192,7 @@ pub fn routes(services: Services) -> impl Endpoint<Output = Response> {
     Route::new()
         .at("/openapi.json", spec)
         .nest("/docs", docs)
+        .at(password_reset::PAGE_PATH, make_sync(|_| password_reset_page()))
         .nest("/", api)
         .with(NormalizePath::new(TrailingSlash::Trim))
         .map_to_response()
@@ -199,9 +220,11 @@ type Apis = (AccountApis, MediaApis, MeetingApis, CallingApis, OperationApis);
 type AccountApis = (
     auth::AuthApi,
     me::MeApi,
+    password_reset::PasswordResetApi,
     bearer_auth::BearerAuthApi,
     cookie_auth::CookieAuthApi,
     users::UsersApi,
+    history::HistoryApi,
     internal::InternalApi,
 );
 
@@ -214,6 +237,7 @@ type MeetingApis = (
     rooms::RoomsApi,
     meetings::MeetingsApi,
     live::LiveApi,
+    recordings::RecordingsApi,
 );
 
 type CallingApis = (
@@ -231,9 +255,11 @@ fn apis(app: &Arc<App>) -> Apis {
     let accounts = (
         auth::AuthApi { app: app() },
         me::MeApi { app: app() },
+        password_reset::PasswordResetApi { app: app() },
         bearer_auth::BearerAuthApi { app: app() },
         cookie_auth::CookieAuthApi { app: app() },
         users::UsersApi { app: app() },
+        history::HistoryApi { app: app() },
         internal::InternalApi { app: app() },
     );
     let media = (
@@ -249,6 +275,7 @@ fn apis(app: &Arc<App>) -> Apis {
         rooms::RoomsApi { app: app() },
         meetings::MeetingsApi { app: app() },
         live::LiveApi { app: app() },
+        recordings::RecordingsApi { app: app() },
     );
     let calling = (
         agents::AgentsApi { app: app() },
@@ -263,6 +290,15 @@ fn apis(app: &Arc<App>) -> Apis {
         operations::OperationsApi { app: app() },
     );
     (accounts, media, meetings, calling, operations)
+}
+
+fn password_reset_page() -> Response {
+    const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+        connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
+    Response::builder()
+        .content_type("text/html; charset=utf-8")
+        .header("Content-Security-Policy", POLICY)
+        .body(password_reset::PAGE)
 }
 
 /// The interactive page runs scripts of its own; nothing else that we serve may.

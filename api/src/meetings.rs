@@ -16,6 +16,7 @@ use crate::caller::Caller;
 use crate::dto::rooms::{JoinSession, MessageObject, NewMessage, NewRole, ParticipantObject, SessionObject};
 use crate::dto::{Data, DataList, Done, page};
 use crate::error::{ApiError, Result};
+use crate::recorder;
 use crate::tags::Tag;
 
 pub(crate) struct MeetingsApi {
@@ -48,11 +49,12 @@ impl MeetingsApi {
 
     /// End a live session
     ///
-    /// Everybody leaves. For its hosts.
+    /// Everybody leaves, and its recording stops. For its hosts.
     #[oai(path = "/:session_id/end", method = "post", operation_id = "end_session")]
     async fn end(&self, caller: Caller, session_id: Path<Uuid>) -> Result<Json<Data<SessionObject>>> {
         let meetings = &self.app.services.storage.meetings;
         let meeting = meetings.end(caller.user, MeetingId::from(session_id.0)).await?;
+        recorder::finish_those_of(&self.app, meeting.id).await;
         Ok(Json(Data { data: meeting.into() }))
     }
 

@@ -1,8 +1,11 @@
 //! How many requests in how long: the figures of the contract, each of which the configuration may change.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
+
+use storage::users::Role;
 
 use crate::throttle::Class;
 
@@ -43,6 +46,9 @@ pub struct Rates {
     pub guests: Rate,
     /// Everything else.
     pub other: Rate,
+    /// Of users of a role: one count for all that they do, in place of those above but of the ones of an address and of
+    /// the wide one.
+    pub roles: Vec<(Role, Rate)>,
 }
 
 impl Rates {
@@ -57,11 +63,16 @@ impl Rates {
             Class::Other => self.other,
         }
     }
+
+    /// None where the role has none of its own.
+    pub(crate) fn of_role(&self, role: Role) -> Option<Rate> {
+        self.roles.iter().find(|(named, _)| *named == role).map(|(_, rate)| *rate)
+    }
 }
 
 impl Rate {
-    /// More than a million are a million.
-    pub(crate) fn per_minute(requests: NonZeroU32) -> Self {
+    /// So many a minute. More than a million are a million.
+    pub fn per_minute(requests: NonZeroU32) -> Self {
         let most = NonZeroU32::new(MOST).expect("a million is not zero. This is a bug.");
         Self { requests: requests.min(most), period: MINUTE }
     }
@@ -77,6 +88,14 @@ impl Rate {
     /// How long it takes for one request to be there again.
     pub(crate) fn interval(self) -> Duration {
         self.period / self.requests.get()
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = UNITS.into_iter().find(|(_, period)| *period == self.period);
+        let (unit, _) = unit.expect("a rate is of one of the units. This is a bug.");
+        write!(formatter, "{}/{unit}", self.requests)
     }
 }
 
@@ -105,6 +124,7 @@ mod tests {
         for (text, requests, seconds) in [("5/min", 5, 60), ("10/h", 10, 3600), (" 1 / s", 1, 1)] {
             let rate: Rate = text.parse().unwrap();
             assert_eq!((rate.requests().get(), rate.period()), (requests, Duration::from_secs(seconds)));
+            assert_eq!(rate.to_string(), text.replace(' ', ""));
         }
         for text in ["", "5", "/min", "0/min", "-1/min", "1.5/min", "5/day", "5/", "1000001/s", "5/min/h"] {
             assert_eq!(text.parse::<Rate>(), Err(InvalidRate), "{text}");

@@ -9,10 +9,11 @@ use chrono::Utc;
 use futures_util::StreamExt;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use poem::{Body, Endpoint, Request, Response};
+use storage::ids::UserId;
 
 use crate::app::App;
-use crate::caller::{self, Known};
-use crate::error::ApiError;
+use crate::caller::{self, KeyRate, Known};
+use crate::error::{ApiError, Result};
 use crate::limiter::{Bucket, InProcess, Limiter, Requester, Verdict};
 use crate::rates::{Rate, Rates};
 
@@ -48,6 +49,7 @@ impl Class {
             ["auth", "register" | "login" | "refresh-token"] => Self::VoiceeraAuth,
             ["api", "v1", "files", "upload" | "uploads"] if *method == Method::POST => Self::Uploads,
             ["api", "v1", "files", "uploads", _, "parts", _] => Self::Wide,
+            ["api", "v1", "recordings", _, "chunks", _] => Self::Wide,
             ["api", "v1", "files", _, "content"] if read => Self::Wide,
             ["api", "v1", "process", "status" | "batch", _]
             | ["api", "v1", "process", "jobs", _, "events"]
@@ -80,6 +82,28 @@ impl Throttle {
         Self { rates, limiter: Box::new(InProcess::new()) }
     }
 
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    /// None where the key has none and the user's role neither.
+    pub(crate) async fn own_rate(
+        &self,
+        app: &App,
+        user: UserId,
+        key: Option<KeyRate>,
+    ) -> Result<Option<OwnRate>> {
+        if let Some((key, per_minute)) = key {
+            let rate = Rate::per_minute(per_minute);
+            return Ok(Some(OwnRate { requester: Requester::ApiKey(key), rate }));
+        }
+        if self.rates.roles.is_empty() {
+            return Ok(None);
+        }
+        let role = app.services.storage.users.get(user).await?.role;
+        Ok(self.rates.of_role(role).map(|rate| OwnRate { requester: Requester::User(user), rate }))
+    }
+
     async fn admit(&self, class: Class, who: Who) -> Standing {
         let (bucket, rate) = self.bucket(class, who);
         Standing { rate, verdict: self.limiter.admit(bucket, rate).await }
@@ -87,7 +111,7 @@ impl Throttle {
 
     fn bucket(&self, class: Class, who: Who) -> (Bucket, Rate) {
         let bucket = |class, requester| (Bucket { class, requester }, self.rates.of(class));
-        let Who { address, known } = who;
+        let Who { address, known, own } = who;
         let address = Requester::Address(network_of(address));
         match (class, known) {
             (Class::Auth | Class::VoiceeraAuth | Class::Wide | Class::Guests, None)
@@ -96,12 +120,9 @@ impl Throttle {
             (Class::Uploads | Class::Processing | Class::Other, None) => bucket(Class::Other, address),
             (Class::Wide, Some(known)) => bucket(Class::Wide, Requester::User(known.user)),
             (Class::Uploads | Class::Processing | Class::Guests | Class::Other, Some(known)) => {
-                match known.own_rate {
-                    // One count for all that the key does.
-                    Some((key, rate)) => (
-                        Bucket { class: Class::Other, requester: Requester::ApiKey(key) },
-                        Rate::per_minute(rate),
-                    ),
+                match own {
+                    // One count for all that the key or the user does.
+                    Some(OwnRate { requester, rate }) => (Bucket { class: Class::Other, requester }, rate),
                     None if class == Class::Guests => bucket(Class::Other, Requester::User(known.user)),
                     None => bucket(class, Requester::User(known.user)),
                 }
@@ -114,6 +135,14 @@ impl Throttle {
 struct Who {
     address: IpAddr,
     known: Option<Known>,
+    own: Option<OwnRate>,
+}
+
+/// The rate of an API key, or of the user's role.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnRate {
+    requester: Requester,
+    pub(crate) rate: Rate,
 }
 
 /// The layer that counts, refuses, and tells each client how it stands.
@@ -135,9 +164,17 @@ pub(crate) async fn throttle<E: Endpoint<Output = Response>>(
             }
         }
     };
+    let own = match &known {
+        Some(known) => throttle.own_rate(&app, known.user, known.key_rate).await,
+        None => Ok(None),
+    };
+    let own = match own {
+        Ok(own) => own,
+        Err(error) => return Ok(error.render(&path)),
+    };
     // Those without an address come over one socket of this machine.
     let address = app.client_address(&request).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let standing = throttle.admit(class, Who { address, known }).await;
+    let standing = throttle.admit(class, Who { address, known, own }).await;
     let mut response = match standing.verdict {
         Verdict::Admitted { .. } => inner.get_response(request).await,
         Verdict::Refused { wait } => {
@@ -205,6 +242,7 @@ mod tests {
             (Method::GET, "/api/v1/files/uploads/1", Some(Class::Other)),
             (Method::POST, "/api/v1/files/uploads/1/complete", Some(Class::Other)),
             (Method::PUT, "/api/v1/files/uploads/1/parts/2", Some(Class::Wide)),
+            (Method::PUT, "/api/v1/recordings/1/chunks/2", Some(Class::Wide)),
             (Method::GET, "/api/v1/files/1/content", Some(Class::Wide)),
             (Method::HEAD, "/api/v1/files/1/content", Some(Class::Wide)),
             (Method::GET, "/api/v1/files/1", Some(Class::Other)),

@@ -7,7 +7,7 @@ use poem_openapi::payload::Json;
 
 use crate::app::App;
 use crate::caller::Caller;
-use crate::dto::files::{Limits, UsageObject};
+use crate::dto::files::{Limits, RateLimits, UsageObject};
 use crate::error::Result;
 use crate::tags::Tag;
 use crate::{body, media_types, voices};
@@ -32,6 +32,26 @@ impl UsageApi {
                 body_bytes: body::LARGEST as u64,
                 preview_characters: voices::LONGEST_PREVIEW as u64,
             },
+            rate_limits: self.rate_limits(&caller).await?,
+        }))
+    }
+}
+
+impl UsageApi {
+    /// Those that hold for the caller.
+    async fn rate_limits(&self, caller: &Caller) -> Result<Option<RateLimits>> {
+        let Some(throttle) = &self.app.throttle else { return Ok(None) };
+        let own = throttle.own_rate(&self.app, caller.user, caller.key_rate).await?.map(|own| own.rate);
+        let rates = throttle.rates();
+        let or_own = |rate| own.unwrap_or(rate).to_string();
+        Ok(Some(RateLimits {
+            auth: rates.auth.to_string(),
+            voiceera_auth: rates.voiceera_auth.to_string(),
+            uploads: or_own(rates.uploads),
+            processing: or_own(rates.processing),
+            wide: rates.wide.to_string(),
+            other: or_own(rates.other),
+            own: own.is_some(),
         }))
     }
 }

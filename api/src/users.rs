@@ -5,7 +5,6 @@ use std::sync::Arc;
 use pipeline::parameters::Invalid;
 use poem::Request;
 use poem_openapi::OpenApi;
-use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
 use storage::audit::EventKind;
 use storage::users::{Name, NewPassword, UserChange};
@@ -15,14 +14,12 @@ use crate::app::App;
 use crate::body::Body;
 use crate::caller::{Caller, Credential};
 use crate::cookie_auth::{blank_name, by_field, short_password, wrong_email};
-use crate::dto::users::{History, Message, PasswordChange, Preferences, Profile, ProfileChange};
+use crate::dto::users::{Message, PasswordChange, Preferences, Profile, ProfileChange};
 use crate::error::{ApiError, Result};
 use crate::tags::Tag;
 
 /// Longest topic, in characters.
 const LONGEST_TOPIC: usize = 200;
-/// Conversations of one page where the client does not say.
-const HISTORY_PAGE: u64 = 20;
 
 pub(crate) struct UsersApi {
     pub(crate) app: Arc<App>,
@@ -111,25 +108,6 @@ impl UsersApi {
         }
         self.app.record(request, EventKind::PasswordChanged, Some(caller.user)).await?;
         Ok(Json(Message { message: "Password changed successfully".to_owned() }))
-    }
-
-    /// List the caller's conversations, newest first
-    #[oai(path = "/history", method = "get", operation_id = "list_history")]
-    async fn history(
-        &self,
-        _caller: Caller,
-        /// Items of one page; 20 where absent.
-        #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
-        limit: Query<Option<u64>>,
-        /// Items to pass over.
-        #[oai(validator(minimum(value = "0")))]
-        offset: Query<Option<u64>>,
-    ) -> Result<Json<History>> {
-        let (limit, offset) = (limit.0.unwrap_or(HISTORY_PAGE), offset.0.unwrap_or(0));
-        let previous = offset.saturating_sub(limit);
-        let previous = (offset > 0).then(|| format!("/api/users/history?limit={limit}&offset={previous}"));
-        // Conversations begin with the sessions of voice agents, of which there are none yet.
-        Ok(Json(History { count: 0, next: None, previous, results: vec![] }))
     }
 }
 

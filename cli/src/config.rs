@@ -10,7 +10,9 @@ use pipeline::parameters::JobKind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use storage::users::Role;
 use toml::{Table, Value};
 
 #[derive(Args, Clone, Debug, Default)]
@@ -35,6 +37,12 @@ pub(crate) struct Config {
     /// The URL under which clients reach the server, for links in answers.
     pub public_url: String,
     pub cors_origins: Vec<String>,
+    /// The mail server, such as `smtps://user:password@mail.example`; without one, links are in the log.
+    pub smtp_url: String,
+    /// Whom mail is from.
+    pub mail_from: String,
+    /// The page that sets a new password, where it is not ours.
+    pub password_reset_url: String,
     pub database_url: String,
     /// Signs access tokens. Made at first start where not set.
     pub token_secret: String,
@@ -73,6 +81,8 @@ pub(crate) struct Config {
     pub rate_limit_guests: String,
     /// Everything else, of one user, or of one address where nobody is logged in.
     pub rate_limit_other: String,
+    /// Requests a minute of users of a role, in place of what holds for others; a role that is not named has that.
+    pub role_rate_limits: BTreeMap<String, NonZeroU32>,
     /// Networks of proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<String>,
     /// What a minute of a call costs that does not say what it cost.
@@ -103,6 +113,9 @@ impl Default for Config {
             data_dir: default_data_directory(),
             public_url: String::new(),
             cors_origins: vec![],
+            smtp_url: String::new(),
+            mail_from: String::new(),
+            password_reset_url: String::new(),
             database_url: String::new(),
             token_secret: String::new(),
             url_secret: String::new(),
@@ -125,6 +138,7 @@ impl Default for Config {
             rate_limit_wide: "6000/min".to_owned(),
             rate_limit_guests: "20/min".to_owned(),
             rate_limit_other: "100/min".to_owned(),
+            role_rate_limits: BTreeMap::new(),
             trusted_proxies: vec![],
             call_price_per_minute: 0.0,
             currency: "USD".to_owned(),
@@ -141,8 +155,8 @@ impl Default for Config {
 }
 
 /// Keys that may come from a file of their own, named by the key and `_FILE`.
-const SECRETS: [&str; 5] =
-    ["token_secret", "url_secret", "metrics_token", "internal_key", "livekit_api_secret"];
+const SECRETS: [&str; 6] =
+    ["token_secret", "url_secret", "metrics_token", "internal_key", "livekit_api_secret", "smtp_url"];
 /// Variables of the command line client, which the server does not read.
 pub(crate) const CLIENT_VARIABLES: [&str; 2] = ["VOXMILL_SERVER", "VOXMILL_API_KEY"];
 const PREFIX: &str = "VOXMILL_";
@@ -227,6 +241,14 @@ impl Config {
         if self.livekit_api_key.is_empty() != self.livekit_api_secret.is_empty() {
             bail!("livekit_api_key and livekit_api_secret must be set both, or neither");
         }
+        if !self.smtp_url.is_empty() {
+            if self.mail_from.is_empty() {
+                bail!("smtp_url needs mail_from, the address that mail is from");
+            }
+            if self.public_url.is_empty() && self.password_reset_url.is_empty() {
+                bail!("smtp_url needs public_url or password_reset_url, for the links in mail");
+            }
+        }
         self.rates()?;
         self.trusted_proxies()?;
         Ok(())
@@ -242,6 +264,16 @@ impl Config {
     }
 
     /// None where nothing is limited.
+    fn role_rates(&self) -> anyhow::Result<Vec<(Role, Rate)>> {
+        let rate = |(name, per_minute): (&String, &NonZeroU32)| {
+            let role = [Role::User, Role::Admin].into_iter().find(|role| role.as_str() == name);
+            let role =
+                role.with_context(|| format!("role_rate_limits: {name:?} is no role; user and admin are"))?;
+            Ok((role, Rate::per_minute(*per_minute)))
+        };
+        self.role_rate_limits.iter().map(rate).collect()
+    }
+
     pub(crate) fn rates(&self) -> anyhow::Result<Option<Rates>> {
         let rate = |key: &str, text: &str| -> anyhow::Result<Rate> {
             text.parse().with_context(|| format!("rate_limit_{key} = {text:?}"))
@@ -254,6 +286,7 @@ impl Config {
             wide: rate("wide", &self.rate_limit_wide)?,
             guests: rate("guests", &self.rate_limit_guests)?,
             other: rate("other", &self.rate_limit_other)?,
+            roles: self.role_rates()?,
         };
         Ok((self.rate_limits == "on").then_some(rates))
     }
@@ -343,6 +376,7 @@ mod tests {
     use super::Config;
     use pipeline::parameters::JobKind;
     use std::io::Write as _;
+    use storage::users::Role;
 
     fn read(file: &str, variables: &[(&str, &str)]) -> anyhow::Result<Config> {
         let mut written = tempfile::NamedTempFile::new().unwrap();
@@ -384,6 +418,11 @@ mod tests {
         assert!(refused("", &[("VOXMILL_SLOTS", "transcribe=0")]).contains("transcribe must be at least 1"));
         assert!(refused("", &[("VOXMILL_DATABASE_URL", "postgres://localhost/voxmill")]).contains("SQLite"));
         assert!(refused("livekit_api_key = 'key'", &[]).contains("livekit_api_secret"));
+        assert!(refused("", &[("VOXMILL_ROLE_RATE_LIMITS", "king=5")]).contains("king"));
+        assert!(refused("", &[("VOXMILL_ROLE_RATE_LIMITS", "admin=0")]).contains("configuration"));
+        let smtp = ("VOXMILL_SMTP_URL", "smtp://mail.example");
+        assert!(refused("", &[smtp]).contains("mail_from"));
+        assert!(refused("mail_from = 'a@example.com'", &[smtp]).contains("public_url"));
         assert!(refused("rate_limits = 'maybe'", &[]).contains("rate_limits"));
         assert!(refused("", &[("VOXMILL_RATE_LIMIT_AUTH", "many")]).contains("rate_limit_auth"));
         assert!(refused("", &[("VOXMILL_TRUSTED_PROXIES", "10.0.0.0/8, lb")]).contains("lb"));
@@ -397,6 +436,9 @@ mod tests {
         assert_eq!(auth(&[]), Some("5/min".parse().unwrap()));
         assert_eq!(auth(&[("VOXMILL_RATE_LIMIT_AUTH", "7/s")]), Some("7/s".parse().unwrap()));
         assert_eq!(auth(&[("VOXMILL_RATE_LIMITS", "off")]), None);
+        let roles =
+            read("", &[("VOXMILL_ROLE_RATE_LIMITS", "admin=1000")]).unwrap().rates().unwrap().unwrap().roles;
+        assert_eq!(roles, [(Role::Admin, "1000/min".parse().unwrap())]);
     }
 
     #[test]

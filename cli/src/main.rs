@@ -8,6 +8,7 @@ mod doctor;
 mod doors;
 mod dub;
 mod logging;
+mod mail;
 mod models_command;
 mod serve;
 mod submit;

@@ -3,8 +3,10 @@
 use crate::config::Config;
 use crate::doors::{Media, MediaProbe, WorkerSpeech};
 use crate::logging;
+use crate::mail::SmtpMail;
 use crate::models_command::default_set;
 use anyhow::{Context as _, bail};
+use api::doors::Mail;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use models::catalogue::{Catalogue, Sources};
 use pipeline::media::{CHILD_COMMAND, Limits, MediaRunner};
@@ -174,10 +176,12 @@ fn api_services(
         storage: services.storage.clone(),
         probe: Arc::new(MediaProbe(media.clone())),
         speech: Arc::new(WorkerSpeech::new(services, media, config.models_strict == "on")),
+        mail: mail(config)?,
         metrics: Arc::new(move || metrics.render()),
         config: api::ApiConfig {
             public_url: Some(config.public_url.clone()).filter(|url| !url.is_empty()),
             cors_origins: config.cors_origins.clone(),
+            password_reset_url: Some(config.password_reset_url.clone()).filter(|url| !url.is_empty()),
             token_secret: secret(config, "token", &config.token_secret)?,
             url_secret: secret(config, "url", &config.url_secret)?,
             metrics_token: Some(config.metrics_token.clone()).filter(|token| !token.is_empty()),
@@ -194,6 +198,13 @@ fn api_services(
         },
         shutdown,
     })
+}
+
+fn mail(config: &Config) -> anyhow::Result<Option<Arc<dyn Mail>>> {
+    if config.smtp_url.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(SmtpMail::new(&config.smtp_url, &config.mail_from)?)))
 }
 
 /// The configured secret, or one of this data directory's own, made at first start and readable by its owner alone.

@@ -18,6 +18,9 @@ mod m20261122_000006_rooms;
 mod m20261122_000007_safety;
 mod m20261122_000008_calling;
 mod m20261122_000009_calls;
+mod m20261122_000010_recordings;
+mod m20261122_000011_password_resets;
+mod m20261122_000012_conversations;
 mod m20261122_000013_administration;
 
 use sea_orm_migration::{
@@ -80,6 +83,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000007_safety::Migration),
             Box::new(m20261122_000008_calling::Migration),
             Box::new(m20261122_000009_calls::Migration),
+            Box::new(m20261122_000010_recordings::Migration),
+            Box::new(m20261122_000011_password_resets::Migration),
+            Box::new(m20261122_000012_conversations::Migration),
             Box::new(m20261122_000013_administration::Migration),
         ]
     }

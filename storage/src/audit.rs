@@ -22,6 +22,10 @@ pub enum EventKind {
     /// A refresh token came a second time, and its login was revoked.
     RefreshReused,
     PasswordChanged,
+    /// Somebody asked for a link that sets a new password.
+    PasswordResetAsked,
+    /// By such a link.
+    PasswordReset,
     EmailChanged,
     AccountErased,
     AccountDisabled,
@@ -89,13 +93,15 @@ impl Audit {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Registered,
         Self::LoggedIn,
         Self::LoginFailed,
         Self::LoggedOut,
         Self::RefreshReused,
         Self::PasswordChanged,
+        Self::PasswordResetAsked,
+        Self::PasswordReset,
         Self::EmailChanged,
         Self::AccountErased,
         Self::AccountDisabled,
@@ -115,6 +121,8 @@ impl EventKind {
             Self::LoggedOut => "logged_out",
             Self::RefreshReused => "refresh_reused",
             Self::PasswordChanged => "password_changed",
+            Self::PasswordResetAsked => "password_reset_asked",
+            Self::PasswordReset => "password_reset",
             Self::EmailChanged => "email_changed",
             Self::AccountErased => "account_erased",
             Self::AccountDisabled => "account_disabled",

@@ -5,6 +5,7 @@ use crate::{
     error::{Error, Result},
     garbage,
     ids::{JobId, UploadId, UserId},
+    rooms::rows::recording_chunks,
     rows::{files, garbage as garbage_rows, idempotency_keys, jobs, uploads, users, voice_profiles},
 };
 use sea_orm::{
@@ -52,7 +53,12 @@ impl Storage {
             voice_profiles::Column::ObjectKey,
             voice_profiles::Column::OwnerId.eq(id),
         );
-        for mut keys in [of_files, of_voices] {
+        let of_recordings = keys(
+            recording_chunks::Entity,
+            recording_chunks::Column::ObjectKey,
+            recording_chunks::Column::OwnerId.eq(id),
+        );
+        for mut keys in [of_files, of_voices, of_recordings] {
             keys.expr(Expr::value(now));
             let mut insert = Query::insert();
             insert
@@ -73,7 +79,8 @@ impl Storage {
             .filter(idempotency_keys::Column::OwnerId.eq(id))
             .exec(transaction)
             .await?;
-        // Logins, tokens, keys, projects, agents, campaigns and preferences go with the user.
+        // Logins, tokens, keys, projects, agents, campaigns, preferences, and rooms with all that happened in them go with
+        // the user.
         let erased = users::Entity::delete_many().filter(users::Column::Id.eq(id)).exec(transaction).await?;
         if erased.rows_affected == 0 { Err(Error::NotFound) } else { Ok(()) }
     }

@@ -79,6 +79,16 @@ pub enum Conflict {
     CampaignOver,
     #[error("no active agent is in the campaign")]
     CampaignWithoutAgent,
+    #[error("the session is recorded already")]
+    RecordingRuns,
+    #[error("the session is not being recorded")]
+    NotRecording,
+    #[error("the recording is not paused")]
+    NotPaused,
+    #[error("the recording has stopped")]
+    RecordingStopped,
+    #[error("the conversation is over")]
+    ConversationOver,
 }
 
 impl Error {

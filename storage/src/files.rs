@@ -9,6 +9,7 @@ use crate::{
     objects::{ObjectKey, Objects, StagedObject},
     page::{Keys, Listing, Page, Position, listing, narrow},
     projects,
+    rooms::{chunks, recordings::Recording, rows::recording_chunks, settling},
     rows::{
         files::{ActiveModel, Column, Entity, Model},
         job_inputs, jobs, voice_profiles,
@@ -89,6 +90,15 @@ impl Files {
     /// [`Error::QuotaExceeded`] where it does not fit, and [`Error::NotFound`] where its upload is a file already or was
     /// dropped; then nothing is left behind.
     pub async fn insert(&self, new: NewFile) -> Result<File> {
+        self.insert_from(new, None).await
+    }
+
+    /// The file that a recording becomes; its chunks go as it comes. [`Error::NotFound`] where it is a file already.
+    pub async fn insert_recorded(&self, new: NewFile, recording: &Recording) -> Result<File> {
+        self.insert_from(new, Some(recording)).await
+    }
+
+    async fn insert_from(&self, new: NewFile, recording: Option<&Recording>) -> Result<File> {
         let id = FileId::new();
         let object_key = upload_key(id)?;
         let size_bytes = new.staged.size_bytes;
@@ -111,7 +121,7 @@ impl Files {
         };
         self.objects.publish(new.staged, &object_key).await?;
         let room = Room { owner: new.owner, size_bytes };
-        let entry = Entry { room, project_name: new.project_name, upload: new.upload };
+        let entry = Entry { room, project_name: new.project_name, upload: new.upload, recording };
         let inserted = self.insert_row(row, entry).await;
         if inserted.is_err()
             && let Err(error) = self.objects.delete(&object_key).await
@@ -165,16 +175,19 @@ impl Files {
         Ok(())
     }
 
-    /// Files and the samples of voice profiles.
+    /// Files, the samples of voice profiles, and recordings that are no files yet.
     pub async fn usage(&self, owner: UserId) -> Result<Usage> {
         usage(self.database.reader(), owner, self.default_quota_bytes).await
     }
 
-    async fn insert_row(&self, row: ActiveModel, entry: Entry) -> Result<File> {
-        let Entry { room, project_name, upload } = entry;
+    async fn insert_row(&self, row: ActiveModel, entry: Entry<'_>) -> Result<File> {
+        let Entry { room, project_name, upload, recording } = entry;
         let transaction = self.database.begin().await?;
         if let Some(upload) = upload {
             uploads::end(&transaction, room.owner, upload).await?;
+        }
+        if let Some(recording) = recording {
+            chunks::discard(&transaction, recording.id, self.database.now()).await?;
         }
         check_room(&transaction, &room, self.default_quota_bytes).await?;
         let mut row = row;
@@ -184,6 +197,9 @@ impl Files {
             row.project_id = Set(Some(project.id.0));
         }
         let row = row.insert(&transaction).await?;
+        if let Some(recording) = recording {
+            settling::set_file(&transaction, recording, row.id.into()).await?;
+        }
         transaction.commit().await?;
         let project = row.project_id.map(ProjectId).zip(project_name);
         from_row(row, project)
@@ -191,10 +207,11 @@ impl Files {
 }
 
 /// What a new row brings about.
-struct Entry {
+struct Entry<'a> {
     room: Room,
     project_name: Option<String>,
     upload: Option<UploadId>,
+    recording: Option<&'a Recording>,
 }
 
 impl FileKind {
@@ -285,9 +302,16 @@ async fn usage(database: &impl ConnectionTrait, owner: UserId, default: u64) -> 
         owner,
     )
     .await?;
+    let recorded = sum(
+        database,
+        (recording_chunks::Entity, recording_chunks::Column::OwnerId),
+        (recording_chunks::Entity, recording_chunks::Column::SizeBytes),
+        owner,
+    )
+    .await?;
     Ok(Usage {
         quota_bytes: users::quota(user.quota_bytes, default),
-        used_bytes: files.bytes + voices.bytes,
+        used_bytes: files.bytes + voices.bytes + recorded.bytes,
         files: files.rows,
     })
 }

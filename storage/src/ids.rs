@@ -68,6 +68,10 @@ ids!(
     AgentId,
     CampaignId,
     CallId,
+    RecordingId,
+    /// A session of the voice agent.
+    ConversationId,
+    UtteranceId,
 );
 
 /// Projects count up, as their document has it.

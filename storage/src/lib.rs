@@ -7,6 +7,7 @@ mod calling_rows;
 pub mod calls;
 pub mod campaigns;
 pub mod clock;
+pub mod conversations;
 mod database;
 mod erase;
 pub mod error;
@@ -19,6 +20,7 @@ pub mod live_names;
 pub mod logins;
 pub mod objects;
 pub mod page;
+pub mod password_resets;
 pub mod preferences;
 pub mod projects;
 pub mod queue;
@@ -39,6 +41,7 @@ use crate::{
     calls::Calls,
     campaigns::Campaigns,
     clock::Clock,
+    conversations::Conversations,
     database::Database,
     error::Result,
     events::Events,
@@ -49,7 +52,7 @@ use crate::{
     objects::{DiskObjects, Objects},
     projects::Projects,
     queue::{MemoryQueue, Queue},
-    rooms::{Rooms, meetings::Meetings},
+    rooms::{Rooms, meetings::Meetings, recordings::Recordings},
     uploads::Uploads,
     users::Users,
     voice_sessions::VoiceSessions,
@@ -89,6 +92,8 @@ pub struct Storage {
     pub agents: Agents,
     pub campaigns: Campaigns,
     pub calls: Calls,
+    pub recordings: Recordings,
+    pub conversations: Conversations,
     pub objects: Arc<dyn Objects>,
     pub events: Events,
     pub queue: Arc<dyn Queue>,
@@ -134,6 +139,8 @@ impl Storage {
             agents: Agents::new(database.clone()),
             campaigns: Campaigns::new(database.clone()),
             calls: Calls::new(database.clone()),
+            recordings: Recordings::new(files.clone()),
+            conversations: Conversations::new(database.clone()),
             jobs: Jobs::new(database.clone(), events.clone(), terms),
             files,
             uploads,

@@ -4,12 +4,15 @@
 use crate::{
     Storage, audit,
     campaigns::course,
+    conversations,
     error::Result,
     files, garbage,
     ids::FileId,
     jobs::KEY_LIFETIME,
     live_names, logins,
     objects::ObjectKey,
+    password_resets,
+    rooms::{recordings, rows::recording_chunks},
     rows::{files as file_rows, idempotency_keys, jobs, voice_profiles},
 };
 use chrono::{DateTime, Utc};
@@ -22,6 +25,8 @@ use std::{
 
 /// Bytes without a row are left alone for this long: their row may be on its way.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
+/// How long what guests said is kept, of whom nobody can ask for it.
+const GUESTS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Rows looked at in one go.
 const BATCH: u64 = garbage::BATCH;
 
@@ -53,8 +58,13 @@ impl Storage {
             }
             None => (0, 0),
         };
+        if let Some(kept) = self.retention {
+            recordings::sweep(&self.database, now - kept).await?;
+        }
         let idempotency_keys = self.sweep_keys(now - KEY_LIFETIME).await?;
         let logins = logins::sweep(&self.database, now - Duration::from_secs(24 * 3600)).await?;
+        conversations::sweep(self.database.writer(), now - GUESTS_KEPT).await?;
+        password_resets::sweep(self.database.writer(), now).await?;
         let live_names = live_names::sweep(&self.database, now).await?;
         let campaigns = course::complete(&self.database).await?;
         let uploads = self.uploads.sweep().await?;
@@ -146,7 +156,7 @@ impl Storage {
     /// were lost. `previews/` is a cache, whose objects never have a row: what is old there is made again when asked.
     async fn sweep_orphans(&self, before: SystemTime) -> Result<u64> {
         let mut swept = 0;
-        for prefix in ["files/", "jobs/", "voices/", "previews/"] {
+        for prefix in ["files/", "jobs/", "voices/", "recordings/", "previews/"] {
             let mut old = self.objects.list(prefix).await?;
             old.retain(|(_, published)| *published < before);
             for chunk in old.chunks(BATCH as usize) {
@@ -179,7 +189,15 @@ impl Storage {
             .into_tuple::<String>()
             .all(reader)
             .await?;
+        let chunks = recording_chunks::Entity::find()
+            .filter(recording_chunks::Column::ObjectKey.is_in(names()))
+            .select_only()
+            .column(recording_chunks::Column::ObjectKey)
+            .into_tuple::<String>()
+            .all(reader)
+            .await?;
         referenced.extend(voices);
+        referenced.extend(chunks);
         Ok(referenced)
     }
 }

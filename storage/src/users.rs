@@ -6,6 +6,7 @@ use crate::{
     ids::{LoginId, UserId},
     logins::revoke as end_logins,
     page::{Keys, Listing, Page, Position, listing, narrow},
+    password_resets,
     rows::{
         logins,
         users::{ActiveModel, Column, Entity, Model},
@@ -132,7 +133,7 @@ impl Users {
         self.user(row)
     }
 
-    /// Ends every other login at once. False, and nothing is changed, where the password is another by now.
+    /// Ends every other login at once, and voids what would set yet another password. False, and nothing is changed, where the password is another by now.
     pub async fn change_password(&self, id: UserId, new: NewPassword) -> Result<bool> {
         let now = self.database.now();
         let transaction = self.database.begin().await?;
@@ -151,6 +152,7 @@ impl Users {
             others = others.and(logins::Column::Id.ne(keep.as_uuid()));
         }
         end_logins(&transaction, others, now).await?;
+        password_resets::discard(&transaction, id).await?;
         transaction.commit().await?;
         Ok(true)
     }

@@ -7,12 +7,15 @@ use crate::{
     ids::{ProjectId, UserId, VoiceSessionId},
     page::{NumberedPage, narrow_numbered},
     projects,
-    rows::voice_sessions::{ActiveModel, Column, Entity, Model},
+    rows::{
+        projects as project_rows,
+        voice_sessions::{ActiveModel, Column, Entity, Model},
+    },
 };
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set,
-    sea_query::Expr,
+    ActiveModelTrait, ActiveValue, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
+    QueryTrait, Set, sea_query::Expr,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +82,18 @@ impl VoiceSessions {
         let project = projects::owned(reader, owner, project).await?;
         let select = Entity::find().filter(Column::ProjectId.eq(project.id));
         let rows = narrow_numbered(select, Column::Id, page).all(reader).await?;
+        Ok(rows.into_iter().map(VoiceSession::from).collect())
+    }
+
+    /// Those of all projects that `owner` owns.
+    pub async fn list_all(&self, owner: UserId, page: &NumberedPage) -> Result<Vec<VoiceSession>> {
+        let projects = project_rows::Entity::find()
+            .select_only()
+            .column(project_rows::Column::Id)
+            .filter(project_rows::Column::OwnerId.eq(owner.as_uuid()))
+            .into_query();
+        let select = Entity::find().filter(Column::ProjectId.in_subquery(projects));
+        let rows = narrow_numbered(select, Column::Id, page).all(self.database.reader()).await?;
         Ok(rows.into_iter().map(VoiceSession::from).collect())
     }
 }

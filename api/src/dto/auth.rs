@@ -52,6 +52,26 @@ pub(crate) struct TokenPair {
     pub(crate) expires_in: i64,
 }
 
+#[derive(Object)]
+pub(crate) struct ForgottenPassword {
+    #[oai(validator(max_length = 254))]
+    pub(crate) email: String,
+}
+
+#[derive(Object)]
+pub(crate) struct ResetAsked {
+    pub(crate) message: String,
+}
+
+#[derive(Object)]
+pub(crate) struct NewPassword {
+    /// Of the link.
+    #[oai(validator(max_length = 256))]
+    pub(crate) token: String,
+    #[oai(validator(min_length = 8, max_length = 128))]
+    pub(crate) password: String,
+}
+
 /// A refresh token, for clients that do not send it as Bearer.
 #[derive(Object)]
 pub(crate) struct RefreshRequest {

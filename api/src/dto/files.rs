@@ -127,6 +127,28 @@ pub(crate) struct UsageObject {
     pub(crate) used_bytes: u64,
     pub(crate) files: u64,
     pub(crate) limits: Limits,
+    /// Null where nothing is limited.
+    pub(crate) rate_limits: Option<RateLimits>,
+}
+
+/// How many requests in how long, such as `100/min`, by what they ask for.
+#[derive(Object)]
+pub(crate) struct RateLimits {
+    /// To register, log in, refresh and log out, from one address.
+    pub(crate) auth: String,
+    /// The same at the paths under `/auth`.
+    pub(crate) voiceera_auth: String,
+    /// Uploads begun.
+    pub(crate) uploads: String,
+    /// Requests that make jobs.
+    pub(crate) processing: String,
+    /// Job status and events, the bytes of files, and parts of uploads.
+    pub(crate) wide: String,
+    /// Everything else.
+    pub(crate) other: String,
+    /// Whether the API key or the caller's role has a rate of its own, which uploads, processing and everything else
+    /// share.
+    pub(crate) own: bool,
 }
 
 #[derive(Object)]

@@ -6,6 +6,7 @@ use storage::rooms::Room;
 use storage::rooms::chat::Message;
 use storage::rooms::meetings::Meeting;
 use storage::rooms::participants::Participant;
+use storage::rooms::recordings::Recording;
 use uuid::Uuid;
 
 use super::time::Timestamp;
@@ -140,6 +141,65 @@ pub(crate) struct MessageObject {
     created_at: Timestamp,
 }
 
+#[derive(Object)]
+#[oai(rename = "Recording", rename_all = "camelCase")]
+pub(crate) struct RecordingObject {
+    id: Uuid,
+    session_id: Uuid,
+    /// Null once that account is erased.
+    started_by: Option<Uuid>,
+    status: RecordingStatus,
+    /// What it became, a file of the room's owner.
+    file_id: Option<Uuid>,
+    /// The job that transcribes the file.
+    job_id: Option<Uuid>,
+    /// How many chunks have come.
+    chunks: u32,
+    size_bytes: u64,
+    started_at: Timestamp,
+    stopped_at: Option<Timestamp>,
+    /// Why there is no file, or no job; null where all is well.
+    error: Option<RecordingError>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "SCREAMING_SNAKE_CASE", remote = "storage::rooms::recordings::RecordingStatus")]
+enum RecordingStatus {
+    Recording,
+    Paused,
+    Stopped,
+    Failed,
+}
+
+#[derive(Object)]
+struct RecordingError {
+    /// Stable, such as `chunks_missing`.
+    code: String,
+    message: String,
+}
+
+/// A recording that has begun, and where its chunks go.
+#[derive(Object)]
+#[oai(rename_all = "camelCase")]
+pub(crate) struct StartedRecording {
+    /// The same as `id`.
+    pub(crate) recording_id: Uuid,
+    /// Each chunk is PUT to this, a slash and its number, from 0.
+    pub(crate) upload_url: String,
+    #[oai(flatten)]
+    pub(crate) recording: RecordingObject,
+}
+
+#[derive(Object)]
+#[oai(rename_all = "camelCase")]
+pub(crate) struct ReceivedChunk {
+    pub(crate) recording_id: Uuid,
+    pub(crate) number: u32,
+    pub(crate) size_bytes: u64,
+    /// Hexadecimal.
+    pub(crate) sha256: String,
+}
+
 impl From<Room> for RoomObject {
     fn from(room: Room) -> Self {
         Self {
@@ -190,6 +250,26 @@ impl From<Message> for MessageObject {
             user_id: message.user.as_uuid(),
             message: message.text,
             created_at: message.created_at.into(),
+        }
+    }
+}
+
+impl From<Recording> for RecordingObject {
+    fn from(recording: Recording) -> Self {
+        Self {
+            id: recording.id.as_uuid(),
+            session_id: recording.meeting.as_uuid(),
+            started_by: recording.started_by.map(Into::into),
+            status: recording.status.into(),
+            file_id: recording.file.map(Into::into),
+            job_id: recording.job.map(Into::into),
+            chunks: recording.chunks,
+            size_bytes: recording.size_bytes,
+            started_at: recording.started_at.into(),
+            stopped_at: recording.stopped_at.map(Into::into),
+            error: recording
+                .failure
+                .map(|failure| RecordingError { code: failure.code, message: failure.message }),
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Users as browsers see them, and what they prefer of voice agents.
 
-use poem_openapi::Object;
+use std::collections::HashMap;
+
+use poem_openapi::{Enum, Object};
+use serde_json::Value;
+use storage::conversations::{Conversation, Utterance};
 use storage::users::User;
 use uuid::Uuid;
 
@@ -103,6 +107,40 @@ pub(crate) struct HistorySession {
     pub(crate) utterance_count: u64,
 }
 
+/// A conversation, and all that was said in it.
+#[derive(Object)]
+pub(crate) struct HistoryDetail {
+    id: Uuid,
+    room: String,
+    started_at: Timestamp,
+    /// Null while it goes on.
+    ended_at: Option<Timestamp>,
+    system_prompt: String,
+    metadata: HashMap<String, Value>,
+    /// In order.
+    utterances: Vec<HistoryUtterance>,
+}
+
+#[derive(Object)]
+struct HistoryUtterance {
+    id: Uuid,
+    /// Of the conversation.
+    session: Uuid,
+    role: Speaker,
+    text: String,
+    /// What happened where nothing was said, such as `speech_started`; else empty.
+    event: String,
+    is_final: bool,
+    created_at: Timestamp,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+#[oai(rename_all = "lowercase", remote = "storage::conversations::Speaker")]
+enum Speaker {
+    User,
+    Agent,
+}
+
 /// Whose session it is.
 #[derive(Object)]
 pub(crate) struct ValidSession {
@@ -136,6 +174,51 @@ impl Profile {
     pub(crate) fn new(user: User, preferences: storage::preferences::Preferences) -> Self {
         let SessionUser { id, email, display_name, created_at } = user.into();
         Self { id, email, display_name, created_at, preferences: preferences.into() }
+    }
+}
+
+impl From<Conversation> for HistorySession {
+    fn from(conversation: Conversation) -> Self {
+        Self {
+            id: conversation.id.as_uuid(),
+            room: conversation.room,
+            started_at: conversation.started_at.into(),
+            ended_at: conversation.ended_at.map(Into::into),
+            system_prompt: conversation.system_prompt,
+            utterance_count: u64::from(conversation.utterances),
+        }
+    }
+}
+
+impl HistoryDetail {
+    pub(crate) fn new(conversation: Conversation, said: Vec<Utterance>) -> Self {
+        let metadata = match conversation.metadata {
+            Value::Object(metadata) => metadata.into_iter().collect(),
+            _no_object => HashMap::new(),
+        };
+        Self {
+            id: conversation.id.as_uuid(),
+            room: conversation.room,
+            started_at: conversation.started_at.into(),
+            ended_at: conversation.ended_at.map(Into::into),
+            system_prompt: conversation.system_prompt,
+            metadata,
+            utterances: said.into_iter().map(HistoryUtterance::from).collect(),
+        }
+    }
+}
+
+impl From<Utterance> for HistoryUtterance {
+    fn from(utterance: Utterance) -> Self {
+        Self {
+            id: utterance.id.as_uuid(),
+            session: utterance.conversation.as_uuid(),
+            role: utterance.role.into(),
+            text: utterance.text,
+            event: utterance.event,
+            is_final: utterance.is_final,
+            created_at: utterance.created_at.into(),
+        }
     }
 }
 

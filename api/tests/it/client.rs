@@ -11,6 +11,7 @@ use poem::{Body, Endpoint, EndpointExt, Request, RequestBuilder, Response};
 use poem_openapi::OperationId;
 use serde_json::{Value, json};
 use storage::calls::CallPrice;
+use storage::clock::Clock;
 use storage::{Storage, StorageConfig};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,9 @@ pub(crate) const PUBLIC_URL: &str = "https://voxmill.example";
 
 pub(crate) struct TestApp {
     routes: BoxEndpoint<'static>,
+    pub(crate) services: Services,
     pub(crate) storage: Storage,
+    pub(crate) clock: Clock,
     pub(crate) shutdown: CancellationToken,
     _directory: TempDir,
 }
@@ -44,10 +47,17 @@ impl TestApp {
 
     /// With another configuration.
     pub(crate) async fn with(change: impl FnOnce(&mut ApiConfig)) -> Self {
-        let (mut services, directory) = services(QUOTA).await;
-        change(&mut services.config);
+        Self::serving(|services| change(&mut services.config)).await
+    }
+
+    /// With other services.
+    pub(crate) async fn serving(change: impl FnOnce(&mut Services)) -> Self {
+        let clock = Clock::system();
+        let (mut services, directory) = services_at(clock.clone(), QUOTA).await;
+        change(&mut services);
         let (storage, shutdown) = (services.storage.clone(), services.shutdown.clone());
-        Self { routes: api::routes(services).boxed(), storage, shutdown, _directory: directory }
+        let routes = api::routes(services.clone()).boxed();
+        Self { routes, services, storage, clock, shutdown, _directory: directory }
     }
 
     /// An app and the access token of a user.
@@ -116,18 +126,25 @@ impl TestApp {
 
 /// The services of a server whose users have this quota, and the directory of its data, which goes when it is dropped.
 pub(crate) async fn services(default_quota_bytes: u64) -> (Services, TempDir) {
+    services_at(Clock::system(), default_quota_bytes).await
+}
+
+/// The same, with a clock that the test moves.
+async fn services_at(clock: Clock, default_quota_bytes: u64) -> (Services, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let database_url = format!("sqlite://{}/test.db?mode=rwc", directory.path().display());
     migrations::up(&database_url).await.unwrap();
     let data_directory = directory.path().to_owned();
     let config = StorageConfig { database_url, data_directory, default_quota_bytes, retention: None };
     let services = Services {
-        storage: Storage::open(&config).await.unwrap(),
+        storage: Storage::open_with_clock(&config, clock).await.unwrap(),
         probe: Arc::new(MagicProbe),
         speech: Arc::new(TalkativeSpeech),
+        mail: None,
         metrics: Arc::new(|| "voxmill_up 1\n".to_owned()),
         config: ApiConfig {
             public_url: Some(PUBLIC_URL.to_owned()),
+            password_reset_url: None,
             cors_origins: vec!["https://app.example".to_owned()],
             token_secret: b"a token secret of thirty-two byte".to_vec(),
             url_secret: b"a url secret of thirty-two bytes".to_vec(),

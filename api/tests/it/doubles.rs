@@ -28,6 +28,13 @@ pub(crate) fn mp4(size: usize) -> Vec<u8> {
     bytes
 }
 
+/// The same without sound.
+pub(crate) fn silent_mp4(size: usize) -> Vec<u8> {
+    let mut bytes = b"\0\0\0\x18ftypmute".to_vec();
+    bytes.resize(size.max(bytes.len()), 0);
+    bytes
+}
+
 /// Believes the first bytes.
 pub(crate) struct MagicProbe;
 
@@ -40,6 +47,9 @@ impl Probe for MagicProbe {
         let audio = Some(AudioInfo { codec: "pcm_s16le".into(), sample_rate: 16_000, channels: 2 });
         let video = Some(VideoInfo { codec: "h264".into(), width: 64, height: 48, fps: 25.0 });
         match bytes.get(4..8) {
+            Some(b"ftyp") if bytes.ends_with(b"mute") => {
+                Ok(MediaInfo { duration_seconds: 2.0, container: "mp4".into(), video, audio: None })
+            }
             Some(b"ftyp") => Ok(MediaInfo { duration_seconds: 2.0, container: "mp4".into(), video, audio }),
             _ if bytes.starts_with(b"RIFF") => {
                 Ok(MediaInfo { duration_seconds: 2.0, container: "wav".into(), video: None, audio })

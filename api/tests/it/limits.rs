@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use poem::http::Method;
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
+use storage::users::Role;
 
 use crate::client::{Answer, TestApp, request};
 use crate::server::{Server, upload};
@@ -24,6 +25,7 @@ fn rates() -> Rates {
         wide: rate("6000/min"),
         guests: rate("20/min"),
         other: rate("100/min"),
+        roles: vec![],
     }
 }
 
@@ -239,4 +241,42 @@ async fn nobody_else_is_believed_about_where_a_request_comes_from() {
         assert_eq!(forwarded(&server, &format!("203.0.113.{client}")).await, "415");
     }
     assert_eq!(forwarded(&server, "203.0.113.9").await, "429");
+}
+
+#[tokio::test]
+async fn a_role_may_have_a_rate_of_its_own() {
+    let app = app(|rates| rates.roles = vec![(Role::Admin, rate("3/min"))]).await;
+    let (ann, root) = (app.user("ann@example.com").await, app.user("root@example.com").await);
+    app.storage.users.set_role("root@example.com", Role::Admin).await.unwrap();
+    let usage = app.get("/api/v1/usage", &root).await.expect(200);
+    assert_eq!(number(&usage, "x-ratelimit-limit"), 3);
+    let rates = usage.json().await["rate_limits"].take();
+    assert_eq!((&rates["own"], &rates["other"]), (&json!(true), &json!("3/min")));
+    assert_eq!((&rates["processing"], &rates["auth"]), (&json!("3/min"), &json!("5/min")));
+    // One count for all that they do.
+    app.post("/api/v1/process/transcribe", &root, &json!({})).await.expect(400);
+    app.get("/api/v1/files", &root).await.expect(200);
+    refused(app.get("/api/v1/files", &root).await, 3).await;
+    app.get("/api/v1/files", &ann).await.expect(200);
+
+    let usage = app.get("/api/v1/usage", &ann).await.expect(200).json().await;
+    let rates = json!({"auth": "5/min", "voiceera_auth": "10/min", "uploads": "10/h", "processing": "20/h",
+        "wide": "6000/min", "other": "100/min", "own": false});
+    assert_eq!(usage["rate_limits"], rates);
+}
+
+#[tokio::test]
+async fn usage_tells_the_rate_of_the_key_that_asks() {
+    let app = app(|_| {}).await;
+    let ann = app.user("ann@example.com").await;
+    let owner = app.storage.users.by_email("ann@example.com").await.unwrap().unwrap().id;
+    let (key, plain) = app.storage.api_keys.create(owner, "script", None).await.unwrap();
+    app.storage.api_keys.set_rate(owner, key.id, NonZeroU32::new(600).unwrap()).await.unwrap();
+    let rates = async |token: &str| {
+        app.get("/api/v1/usage", token).await.expect(200).json().await["rate_limits"].take()
+    };
+    assert_eq!(rates(&plain).await["uploads"], "600/min");
+    assert_eq!(rates(&ann).await["uploads"], "10/h");
+    let (app, token) = TestApp::with_user().await;
+    assert_eq!(app.get("/api/v1/usage", &token).await.expect(200).json().await["rate_limits"], Value::Null);
 }

@@ -1,5 +1,6 @@
 use poem::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
+use storage::conversations::{NewConversation, NewUtterance, Speaker};
 
 use crate::agents::agent;
 use crate::client::{Answer, TestApp, request};
@@ -68,19 +69,9 @@ async fn an_owner_takes_everything_out() {
     assert!(answer.header("content-disposition").starts_with("attachment"));
     let export = answer.json().await;
     let keys: Vec<_> = export.as_object().unwrap().keys().collect();
-    let expected = [
-        "account",
-        "agents",
-        "api_keys",
-        "call_logs",
-        "campaigns",
-        "exported_at",
-        "files",
-        "jobs",
-        "preferences",
-        "voices",
-    ];
-    assert_eq!(keys, expected);
+    let expected = "account agents api_keys call_logs campaigns chat_messages exported_at files history jobs participations \
+        preferences projects recordings room_sessions rooms voice_sessions voices";
+    assert_eq!(keys, expected.split_whitespace().collect::<Vec<_>>());
     assert_eq!(export["agents"], json!([agent]));
     assert_eq!(export["campaigns"], json!([second, first]));
     assert_eq!(export["account"]["email"], "ann@example.com");
@@ -96,4 +87,63 @@ async fn an_owner_takes_everything_out() {
     for list in ["api_keys", "jobs", "agents", "campaigns"] {
         assert_eq!(empty[list], json!([]), "{list}");
     }
+}
+
+#[tokio::test]
+async fn what_was_held_and_said_is_taken_out_too() {
+    let (app, token) = TestApp::with_user().await;
+    let stranger = app.user("bob@example.com").await;
+    let data = async |answer: Answer| answer.expect(201).json().await["data"].take();
+    let start = async |token: &str, name: &str| {
+        let room = data(app.post("/api/v1/rooms", token, &json!({"name": name})).await).await;
+        let path = format!("/api/v1/rooms/{}/sessions/start", room["id"].as_str().unwrap());
+        (room, data(app.post_bytes(&path, token, "").await).await)
+    };
+    let (room, session) = start(&token, "Hers").await;
+    let (_, other) = start(&stranger, "His").await;
+    let at =
+        |session: &Value, rest: &str| format!("/api/v1/sessions/{}/{rest}", session["id"].as_str().unwrap());
+    data(app.post_bytes(&at(&other, "participants"), &token, "").await).await;
+    let recording = data(app.post_bytes(&at(&session, "recording/start"), &token, "").await).await;
+    data(app.post_bytes(&at(&other, "recording/start"), &stranger, "").await).await;
+    let hers = data(app.post(&at(&other, "chat"), &token, &json!({"message": "hers"})).await).await;
+    data(app.post(&at(&other, "chat"), &stranger, &json!({"message": "his"})).await).await;
+    // More than are read at once.
+    let mut projects = vec![];
+    for number in 0..101 {
+        let project = json!({"name": format!("project {number}")});
+        projects.push(app.post("/api/v1/projects", &token, &project).await.expect(201).json().await);
+    }
+    let voice = json!({"project_id": projects[0]["id"]});
+    let voice = app.post("/api/v1/sessions/start", &token, &voice).await.expect(201).json().await;
+    let user = app.storage.users.by_email("ann@example.com").await.unwrap().unwrap().id;
+    let new = NewConversation {
+        user: Some(user),
+        room: "quickstart".to_owned(),
+        system_prompt: String::new(),
+        metadata: json!({}),
+    };
+    let conversation = app.storage.conversations.start(new).await.unwrap();
+    let words =
+        NewUtterance { role: Speaker::User, text: "Paris".to_owned(), event: String::new(), is_final: true };
+    app.storage.conversations.say(&conversation, words).await.unwrap();
+
+    let export = app.get("/api/v1/auth/me/export", &token).await.expect(200).json().await;
+    let one = |section: &str| match export[section].as_array().unwrap().as_slice() {
+        [one] => one.clone(),
+        other => panic!("{section}: {other:?}"),
+    };
+    assert_eq!(one("rooms")["id"], room["id"]);
+    assert_eq!(one("room_sessions")["id"], session["id"]);
+    assert_eq!(one("recordings")["id"], recording["id"]);
+    assert_eq!(one("chat_messages"), hers);
+    assert_eq!(one("voice_sessions")["id"], voice["id"]);
+    assert_eq!(one("history")["utterances"][0]["text"], "Paris");
+    let parts = export["participations"].as_array().unwrap();
+    assert_eq!(parts.len(), 2, "in her own session and in his");
+    let mut taken: Vec<_> = export["projects"].as_array().unwrap().iter().map(|one| &one["id"]).collect();
+    taken.reverse();
+    assert_eq!(taken, projects.iter().map(|one| &one["id"]).collect::<Vec<_>>());
+    let text = export.to_string();
+    assert!(!text.contains("\"his\"") && !text.contains("passcode"), "{text}");
 }

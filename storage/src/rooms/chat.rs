@@ -40,6 +40,15 @@ impl Meetings {
         Ok(row.into())
     }
 
+    /// What the user has said, wherever it was, newest first.
+    pub async fn said_by(&self, user: UserId, page: &Page) -> Result<Listing<Message>> {
+        let select = Entity::find().filter(Column::UserId.eq(user.as_uuid()));
+        let keys = Keys { created_at: Column::CreatedAt, id: Column::Id };
+        let rows = narrow(select, keys, page)?.all(self.database.reader()).await?;
+        let rows = listing(rows, page, |row| Position { created_at: row.created_at, id: row.id });
+        Ok(rows.map(Message::from))
+    }
+
     /// Newest first.
     pub async fn said(&self, user: UserId, id: MeetingId, page: &Page) -> Result<Listing<Message>> {
         let reader = self.database.reader();

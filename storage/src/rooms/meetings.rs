@@ -5,8 +5,9 @@
 use super::{
     owned,
     participants::{self, Seat},
+    recordings,
     rows::sessions::{ActiveModel, Column, Entity, Model},
-    seen,
+    seen, sessions_of,
 };
 use crate::{
     database::Database,
@@ -108,7 +109,7 @@ impl Meetings {
         row.try_into()
     }
 
-    /// Everybody leaves. [`Conflict::SessionNotLive`] unless it is live.
+    /// Everybody leaves, and the recording stops. [`Conflict::SessionNotLive`] unless it is live.
     pub async fn end(&self, host: UserId, id: MeetingId) -> Result<Meeting> {
         let now = self.database.now();
         let transaction = self.database.begin().await?;
@@ -119,6 +120,7 @@ impl Meetings {
             return Err(Conflict::SessionNotLive.into());
         }
         participants::dismiss(&transaction, id, now).await?;
+        recordings::stop_with(&transaction, id, now).await?;
         let row = one(&transaction, id.as_uuid()).await?;
         transaction.commit().await?;
         row.try_into()
@@ -131,6 +133,15 @@ impl Meetings {
         let select = Entity::find().filter(Column::RoomId.eq(room.id));
         let keys = Keys { created_at: Column::CreatedAt, id: Column::Id };
         let rows = narrow(select, keys, page)?.all(reader).await?;
+        let rows = listing(rows, page, |row| Position { created_at: row.created_at, id: row.id });
+        rows.try_map(Meeting::try_from)
+    }
+
+    /// Those of all rooms that `owner` owns.
+    pub async fn list_all(&self, owner: UserId, page: &Page) -> Result<Listing<Meeting>> {
+        let select = Entity::find().filter(Column::Id.in_subquery(sessions_of(owner)));
+        let keys = Keys { created_at: Column::CreatedAt, id: Column::Id };
+        let rows = narrow(select, keys, page)?.all(self.database.reader()).await?;
         let rows = listing(rows, page, |row| Position { created_at: row.created_at, id: row.id });
         rows.try_map(Meeting::try_from)
     }

@@ -2,9 +2,12 @@
 //! is the owner's alone. To everybody else it does not exist, unless they have its code.
 
 pub mod chat;
+pub mod chunks;
 pub mod meetings;
 pub mod participants;
-mod rows;
+pub mod recordings;
+pub(crate) mod rows;
+pub mod settling;
 
 use crate::{
     database::Database,
@@ -19,7 +22,7 @@ use rows::{
 };
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, ModelTrait, QueryFilter,
-    QuerySelect, QueryTrait, Set, SqlErr,
+    QuerySelect, QueryTrait, Set, SqlErr, sea_query::SelectStatement,
 };
 
 /// What codes are made of: no character looks or is read like another, and no word comes of them.
@@ -144,10 +147,12 @@ impl Rooms {
         Ok(row.into())
     }
 
-    /// Its sessions and all that was said in them go with it.
+    /// Its sessions and all that was said in them go with it; files that were made of recordings stay.
     pub async fn delete(&self, owner: UserId, id: RoomId) -> Result<()> {
         let transaction = self.database.begin().await?;
-        owned(&transaction, owner, id).await?.delete(&transaction).await?;
+        let row = owned(&transaction, owner, id).await?;
+        recordings::discard_of_room(&transaction, id, self.database.now()).await?;
+        row.delete(&transaction).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -166,6 +171,20 @@ async fn seen(database: &impl ConnectionTrait, user: UserId, id: RoomId) -> Resu
 async fn owned(database: &impl ConnectionTrait, owner: UserId, id: RoomId) -> Result<Model> {
     let row = seen(database, owner, id).await?;
     if row.owner_id == owner.as_uuid() { Ok(row) } else { Err(Error::Forbidden) }
+}
+
+/// The ids of the sessions of all rooms that `owner` owns.
+fn sessions_of(owner: UserId) -> SelectStatement {
+    let rooms = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::OwnerId.eq(owner.as_uuid()))
+        .into_query();
+    sessions::Entity::find()
+        .select_only()
+        .column(sessions::Column::Id)
+        .filter(sessions::Column::RoomId.in_subquery(rooms))
+        .into_query()
 }
 
 async fn took_part(database: &impl ConnectionTrait, user: UserId, id: RoomId) -> Result<bool> {

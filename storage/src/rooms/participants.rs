@@ -110,6 +110,15 @@ impl Meetings {
         rows.try_map(Participant::try_from)
     }
 
+    /// What the user takes or took part in, the latest first.
+    pub async fn list_parts(&self, user: UserId, page: &Page) -> Result<Listing<Participant>> {
+        let select = Entity::find().filter(Column::UserId.eq(user.as_uuid()));
+        let keys = Keys { created_at: Column::JoinTime, id: Column::SessionId };
+        let rows = narrow(select, keys, page)?.all(self.database.reader()).await?;
+        let rows = listing(rows, page, |row| Position { created_at: row.join_time, id: row.session_id });
+        rows.try_map(Participant::try_from)
+    }
+
     /// [`Conflict::OwnerIsHost`] where the room's owner is to be something else.
     pub async fn appoint(
         &self,
@@ -208,6 +217,11 @@ impl Seat {
         present.ok_or_else(|| Conflict::NotJoined.into())
     }
 
+    /// Of the room.
+    pub(super) fn owner(&self) -> UserId {
+        self.room.owner_id.into()
+    }
+
     fn keeps_order(&self) -> bool {
         self.is_owner() || self.has_role(Role::Host) || self.has_role(Role::Moderator)
     }
@@ -273,7 +287,10 @@ async fn find(database: &impl ConnectionTrait, user: UserId, id: MeetingId) -> R
     Ok(Entity::find_by_id((id.as_uuid(), user.as_uuid())).one(database).await?)
 }
 
-async fn room_of(database: &impl ConnectionTrait, meeting: &sessions::Model) -> Result<rooms::Model> {
+pub(super) async fn room_of(
+    database: &impl ConnectionTrait,
+    meeting: &sessions::Model,
+) -> Result<rooms::Model> {
     rooms::Entity::find_by_id(meeting.room_id).one(database).await?.ok_or(Error::NotFound)
 }
 
@@ -281,7 +298,7 @@ fn needed_hash(room: &rooms::Model, user: UserId) -> Option<String> {
     if room.owner_id == user.as_uuid() { None } else { room.passcode_hash.clone() }
 }
 
-fn check_live(meeting: &sessions::Model) -> Result<()> {
+pub(super) fn check_live(meeting: &sessions::Model) -> Result<()> {
     if meeting.status == MeetingStatus::Live.as_str() { Ok(()) } else { Err(Conflict::SessionNotLive.into()) }
 }
 

@@ -1,4 +1,5 @@
 //! The tables of rooms as sea-orm sees them.
+#![expect(unreachable_pub, reason = "the derives write public items beside these")]
 
 pub(crate) mod rooms {
     use sea_orm::entity::prelude::*;
@@ -80,6 +81,56 @@ pub(crate) mod chat_messages {
         pub user_id: Uuid,
         pub message: String,
         pub created_at: DateTimeUtc,
+    }
+
+    #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(crate) mod recordings {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "recordings")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub id: Uuid,
+        pub session_id: Uuid,
+        pub started_by: Option<Uuid>,
+        pub status: String,
+        pub file_id: Option<Uuid>,
+        pub job_id: Option<Uuid>,
+        pub failure: Option<Json>,
+        pub chunks: i32,
+        pub size_bytes: i64,
+        pub started_at: DateTimeUtc,
+        pub stopped_at: Option<DateTimeUtc>,
+        pub last_chunk_at: DateTimeUtc,
+        pub held_until: Option<DateTimeUtc>,
+        pub settled_at: Option<DateTimeUtc>,
+    }
+
+    #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]
+    pub enum Relation {}
+
+    impl ActiveModelBehavior for ActiveModel {}
+}
+
+pub(crate) mod recording_chunks {
+    use sea_orm::entity::prelude::*;
+
+    #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+    #[sea_orm(table_name = "recording_chunks")]
+    pub struct Model {
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub recording_id: Uuid,
+        #[sea_orm(primary_key, auto_increment = false)]
+        pub number: i32,
+        pub owner_id: Uuid,
+        pub size_bytes: i64,
+        pub object_key: String,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
 ];
 
 /// Foreign crates with a home: nobody else may name them.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("apalis", &["storage"]),
     ("argon2", &["api"]),
     ("candle-core", &["models"]),
@@ -28,6 +28,7 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("governor", &["api"]),
     ("jsonwebtoken", &["api"]),
     ("landlock", &["pipeline"]),
+    ("lettre", &["cli"]),
     ("poem", &["api"]),
     ("poem-openapi", &["api"]),
     ("rten", &["models"]),

@@ -14,3 +14,5 @@ mod hostile;
 mod house;
 mod isolation;
 mod media;
+mod password_reset;
+mod recordings;

@@ -15,10 +15,12 @@ use tests::user::User;
 pub(crate) enum Kind {
     Account,
     ApiKey,
+    Conversation,
     Job,
     Meeting,
     Participant,
     Project,
+    Recording,
     Room,
     RoomCode,
     ScheduledMeeting,
@@ -68,7 +70,9 @@ impl Kind {
             ("path", "job_id") => Self::Job,
             ("path", "key_id") => Self::ApiKey,
             ("path", "profile_id") | ("body", "voice_profile_id") => Self::Voice,
+            ("path", "recording_id") => Self::Recording,
             ("path", "room_id") => Self::Room,
+            ("path", "session_id") if operation.path.contains("/history/") => Self::Conversation,
             ("path", "session_id") => Self::Meeting,
             ("path", "unique_code") => Self::RoomCode,
             ("path", "upload_id") => Self::Upload,
@@ -90,9 +94,11 @@ impl Kind {
             Self::RoomCode => json!("zzz-zzzz-zzz"),
             Self::Account
             | Self::ApiKey
+            | Self::Conversation
             | Self::Job
             | Self::Meeting
             | Self::Participant
+            | Self::Recording
             | Self::Room
             | Self::ScheduledMeeting
             | Self::Sound
@@ -186,6 +192,8 @@ impl Things {
             Kind::ApiKey => {
                 self.post("/api/v1/auth/api-keys", &json!({ "name": self.mark })).await["id"].take()
             }
+            // Nobody can make one until the voice agent is there.
+            Kind::Conversation => json!(uuid::Uuid::new_v4()),
             Kind::Job => {
                 let video = self.make(Kind::Video).await;
                 let job = self.user.start("extract-audio", &json!({ "video_file_id": video })).await;
@@ -195,6 +203,11 @@ impl Things {
             Kind::Meeting => self.make_meeting().await,
             Kind::Participant => self.make_participant().await,
             Kind::Project => self.post("/api/v1/projects", &json!({ "name": self.mark })).await["id"].take(),
+            Kind::Recording => {
+                let meeting = self.make(Kind::Meeting).await;
+                let path = format!("/api/v1/sessions/{}/recording/start", meeting.as_str().unwrap());
+                self.post(&path, &json!({})).await["data"]["id"].take()
+            }
             Kind::Room => {
                 self.post("/api/v1/rooms", &json!({ "name": self.mark })).await["data"]["id"].take()
             }
