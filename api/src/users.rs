@@ -122,7 +122,7 @@ impl UsersApi {
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u64>>,
         /// Items to pass over.
-        #[oai(validator(minimum(value = "0")))]
+        #[oai(validator(minimum(value = "0"), maximum(value = "1000000000")))]
         offset: Query<Option<u64>>,
     ) -> Result<Json<History>> {
         let (limit, offset) = (limit.0.unwrap_or(HISTORY_PAGE), offset.0.unwrap_or(0));
