@@ -12,7 +12,7 @@ use tests::user::{Answer, User, answer};
 use things::{Kind, Things};
 
 /// What the owner is answered where it is no success: the state does not allow it, or the sample is no credential.
-const OWNER: [(&str, u16); 10] = [
+const OWNER: [(&str, u16); 11] = [
     ("login_user", 401),
     ("sign_in", 401),
     ("login_with_session", 401),
@@ -21,6 +21,7 @@ const OWNER: [(&str, u16); 10] = [
     ("validate_session", 401),
     ("cancel_job", 409),
     ("cancel_session", 409),
+    ("pause_campaign", 409),
     ("retry_job", 409),
     ("start_agent_session", 503),
 ];
