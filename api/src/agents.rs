@@ -44,7 +44,7 @@ impl AgentsApi {
         search: Query<Option<String>>,
         status: Query<Option<AgentStatus>>,
         /// How many agents to leave out; 0 where absent.
-        #[oai(validator(maximum(value = "1000000000")))]
+        #[oai(validator(minimum(value = "0"), maximum(value = "1000000000")))]
         skip: Query<Option<u64>>,
         /// Most agents to list; 50 where absent.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]

@@ -41,7 +41,7 @@ impl CampaignsApi {
         agent_id: Query<Option<Uuid>>,
         status: Query<Option<CampaignStatus>>,
         /// How many campaigns to leave out; 0 where absent.
-        #[oai(validator(maximum(value = "1000000000")))]
+        #[oai(validator(minimum(value = "0"), maximum(value = "1000000000")))]
         skip: Query<Option<u64>>,
         /// Most campaigns to list; 50 where absent.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]

@@ -3,10 +3,14 @@
 
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use futures_util::{FutureExt, TryStreamExt, stream};
+use bytes::Bytes;
+use futures_util::future::poll_fn;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use poem::http::{HeaderName, HeaderValue, Method, header};
 use poem::{Body, Endpoint, Request, Response};
 use poem_openapi::OperationId;
@@ -20,6 +24,10 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 
 /// Longest id that a client may choose for its request.
 const LONGEST_ID: usize = 128;
+
+/// How much of a body that nobody wants is still taken, and for how long.
+const MOST_UNWANTED: usize = 16 << 20;
+const LONGEST_UNWANTED: Duration = Duration::from_secs(10);
 
 /// The id of one request, its own or ours.
 #[derive(Clone, Debug)]
@@ -92,12 +100,18 @@ pub(crate) async fn answer<E: Endpoint<Output = Response>>(
     }
 }
 
-/// Ends a body that stops to come, so that nobody holds a request open, with or without credentials.
+/// The body of a request as it comes.
+type Chunks = Arc<Mutex<BoxStream<'static, io::Result<Bytes>>>>;
+
+/// Ends a body that stops to come, so that nobody holds a request open, with or without credentials. What the handler left
+/// of it is taken and thrown away, within bounds: a client that is cut off while it sends does not read why.
 pub(crate) async fn hurry<E: Endpoint<Output = Response>>(
     inner: Arc<E>,
     mut request: Request,
 ) -> poem::Result<Response> {
     let patience = App::of(&request)?.services.config.patience;
+    // Such a client sends nothing before it is asked to, which whoever reads the body does.
+    let waits_to_be_asked = request.headers().contains_key(header::EXPECT);
     let chunks = Box::pin(request.take_body().into_bytes_stream());
     let chunks = stream::try_unfold(chunks, move |mut chunks| async move {
         match tokio::time::timeout(patience, chunks.try_next()).await {
@@ -105,8 +119,28 @@ pub(crate) async fn hurry<E: Endpoint<Output = Response>>(
             Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
         }
     });
-    request.set_body(Body::from_bytes_stream(chunks));
-    inner.call(request).await
+    let chunks: Chunks = Arc::new(Mutex::new(chunks.fuse().boxed()));
+    let body = chunks.clone();
+    request.set_body(Body::from_bytes_stream(stream::poll_fn(move |context| next(&body, context))));
+    let answer = inner.call(request).await;
+    if !waits_to_be_asked {
+        let _ = tokio::time::timeout(LONGEST_UNWANTED, throw_away(&chunks)).await;
+    }
+    answer
+}
+
+async fn throw_away(chunks: &Chunks) {
+    let mut thrown = 0;
+    while thrown < MOST_UNWANTED {
+        match poll_fn(|context| next(chunks, context)).await {
+            Some(Ok(chunk)) => thrown += chunk.len(),
+            Some(Err(_)) | None => return,
+        }
+    }
+}
+
+fn next(chunks: &Chunks, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    chunks.lock().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(context)
 }
 
 /// Answers HEAD as GET, without the body, and every method that nobody here knows as TRACE, which no route has: refused,

@@ -35,6 +35,7 @@ impl HistoryApi {
         limit: Query<Option<u64>>,
         /// Items to pass over.
         #[oai(validator(minimum(value = "0")))]
+        #[oai(validator(minimum(value = "0"), maximum(value = "1000000000")))]
         offset: Query<Option<u64>>,
     ) -> Result<Json<History>> {
         let window = Window { limit: limit.0.unwrap_or(PAGE), offset: offset.0.unwrap_or(0) };

@@ -9,6 +9,7 @@ from typing import TypeVar
 import httpx
 
 from client import AuthenticatedClient, Client
+from client.api.agents import create_agent
 from client.api.auth import (
     get_signed_in_user,
     get_session_user,
@@ -20,6 +21,7 @@ from client.api.auth import (
     sign_in,
     sign_up,
 )
+from client.api.campaigns import create_campaign, launch_campaign, list_campaigns
 from client.api.files import get_file_content, upload_file
 from client.api.processing import extract_audio, get_job
 from client.api.projects import (
@@ -135,7 +137,7 @@ def meet() -> None:
     assert ended.status is models.SessionStatus.ENDED
 
 
-def sign_in_for_a_day() -> None:
+def launch() -> None:
     stranger, address = Client(URL), email()
     new = models.SignUp(email=address, password=PASSWORD, first_name="Ada", last_name="Lovelace")
     given(models.SignedUp, sign_up.sync(client=stranger, body=new))
@@ -144,13 +146,29 @@ def sign_in_for_a_day() -> None:
     refresh = models.RefreshRequest(refresh_token=signed.refresh_token)
     bearer = AuthenticatedClient(URL, signed.refresh_token)
     renewed = given(models.DayToken, refresh_day_token.sync(client=bearer, body=refresh))
-    me = get_signed_in_user.sync(client=AuthenticatedClient(URL, renewed.token))
-    assert given(models.CurrentUser, me).email == address
+    client = AuthenticatedClient(URL, renewed.token)
+    assert given(models.CurrentUser, get_signed_in_user.sync(client=client)).email == address
+    new_agent = models.NewAgent(
+        name="Ada",
+        llm_provider="openai",
+        llm_model="gpt-4",
+        stt_provider="deepgram",
+        tts_provider="cartesia",
+        system_prompt="Be brief.",
+        language="en",
+    )
+    agent = given(models.Agent, create_agent.sync(client=client, body=new_agent)).id
+    spring = models.NewCampaign(name="Spring", agent_id=agent, phone_numbers=["+15550100123"])
+    campaign = given(models.Campaign, create_campaign.sync(client=client, body=spring))
+    launched = given(models.Campaign, launch_campaign.sync(campaign.id, client=client))
+    assert launched.status is models.CampaignStatus.ACTIVE
+    active = given(models.CountedListCampaign, list_campaigns.sync(client=client, agent_id=agent))
+    assert [item.id for item in active.items] == [campaign.id]
     credentials.password = "wrong"
     refused = given(models.Envelope, sign_in.sync(client=stranger, body=credentials))
     assert refused.error.code == "AUTH_001"
 
 
-for flow in (clone_video, hold_voice_session, use_browser_session, meet, sign_in_for_a_day):
+for flow in (clone_video, hold_voice_session, use_browser_session, meet, launch):
     flow()
     print(f"python: {flow.__name__} went through")

@@ -7,13 +7,15 @@ import * as voxmill from "./client";
 const [url = "", video = ""] = process.argv.slice(2);
 const password = "correct horse battery";
 const person = () => ({ email: `${crypto.randomUUID()}@example.com`, password });
-const client = (auth?: (scheme: { scheme?: string; in?: string }) => string | undefined): Client =>
+type Scheme = { scheme?: string; in?: string };
+const known = (auth?: (scheme: Scheme) => string | undefined): Client =>
   createClient(createConfig({ baseUrl: url, throwOnError: true, auth }));
-const bearing = (token: string): Client => client(({ scheme }) => (scheme === "bearer" ? token : undefined));
+const nobody = (): Client => known();
+const bearing = (token: string): Client => known(({ scheme }) => (scheme === "bearer" ? token : undefined));
 
 /** A new user, logged in by token. */
 async function logIn(): Promise<Client> {
-  const stranger = client();
+  const stranger = nobody();
   const body = { ...person(), fullName: "Ada Łukasiewicz" };
   await voxmill.registerUser({ client: stranger, body, throwOnError: true });
   const { data } = await voxmill.loginUser({ client: stranger, body, throwOnError: true });
@@ -58,9 +60,9 @@ async function holdVoiceSession(): Promise<void> {
 
 async function useBrowserSession(): Promise<void> {
   const body = { ...person(), display_name: "Ada" };
-  const registered = await voxmill.registerWithSession({ client: client(), body, throwOnError: true });
+  const registered = await voxmill.registerWithSession({ client: nobody(), body, throwOnError: true });
   const cookie = /sessionid=([^;]+)/.exec(registered.response.headers.get("set-cookie") ?? "")?.[1];
-  const browser = client((scheme) => (scheme.in === "cookie" ? cookie : undefined));
+  const browser = known((scheme) => (scheme.in === "cookie" ? cookie : undefined));
   const change = { display_name: "Ada L." };
   await voxmill.updateProfile({ client: browser, body: change, throwOnError: true });
   const preferences = {
@@ -102,22 +104,40 @@ async function meet(): Promise<void> {
   assert.equal(ended.data.data.status, "ENDED");
 }
 
-async function signIn(): Promise<void> {
-  const stranger = client();
+async function launchCampaign(): Promise<void> {
+  const stranger = nobody();
   const body = { ...person(), first_name: "Ada", last_name: "Lovelace" };
   await voxmill.signUp({ client: stranger, body, throwOnError: true });
   const signed = (await voxmill.signIn({ client: stranger, body, throwOnError: true })).data;
   const refresh = { refresh_token: signed.refresh_token };
   const renewed = await voxmill.refreshDayToken({ client: stranger, body: refresh, throwOnError: true });
-  const me = await voxmill.getSignedInUser({ client: bearing(renewed.data.token), throwOnError: true });
+  const client = bearing(renewed.data.token);
+  const me = await voxmill.getSignedInUser({ client, throwOnError: true });
   assert.equal(me.data.email, body.email);
+  const agent = {
+    name: "Ada",
+    llm_provider: "openai",
+    llm_model: "gpt-4",
+    stt_provider: "deepgram",
+    tts_provider: "cartesia",
+    system_prompt: "Be brief.",
+    language: "en",
+  };
+  const agent_id = (await voxmill.createAgent({ client, body: agent, throwOnError: true })).data.id;
+  const campaign = { name: "Spring", agent_id, phone_numbers: ["+15550100123"] };
+  const made = await voxmill.createCampaign({ client, body: campaign, throwOnError: true });
+  const path = { campaign_id: made.data.id };
+  const launched = await voxmill.launchCampaign({ client, path, throwOnError: true });
+  assert.equal(launched.data.status, "active");
+  const active = await voxmill.listCampaigns({ client, query: { agent_id }, throwOnError: true });
+  assert.deepEqual(active.data.items.map(({ id }) => id), [made.data.id]);
   const wrong = { email: body.email, password: "wrong" };
   const refused = await voxmill.signIn({ client: stranger, body: wrong, throwOnError: false });
   assert.ok(refused.error && "success" in refused.error && refused.error.error.code === "AUTH_001");
 }
 
 async function main(): Promise<void> {
-  for (const flow of [cloneVideo, holdVoiceSession, useBrowserSession, meet, signIn]) {
+  for (const flow of [cloneVideo, holdVoiceSession, useBrowserSession, meet, launchCampaign]) {
     await flow();
     console.log(`typescript: ${flow.name} went through`);
   }

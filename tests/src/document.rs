@@ -166,6 +166,7 @@ fn by_name(name: &str) -> Option<Value> {
         "password" | "current_password" => crate::user::PASSWORD.into(),
         "new_password" => "another horse battery".into(),
         "language" | "preferred_language" | "target_language" => "en".into(),
+        "phone_numbers" => vec!["+15550100123"].into(),
         "size_bytes" => 10.into(),
         _ => return None,
     })

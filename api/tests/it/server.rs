@@ -122,6 +122,27 @@ async fn an_upload_stops_where_it_gets_too_large() {
 }
 
 #[tokio::test]
+async fn who_sends_too_much_is_heard_out_and_told() {
+    let server = Server::start(|_| {}).await;
+    let head =
+        "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10000000\r\n";
+    for (kind, status) in [("application/json", "413"), ("text/plain", "415")] {
+        let head = format!("{head}Content-Type: {kind}\r\n\r\n");
+        let (head, _) = server.exchange(head + &"x".repeat(10_000_000)).await;
+        assert!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_to_be_asked_for_a_body_is_refused_at_once() {
+    let server = Server::start(|_| {}).await;
+    let head =
+        "POST /api/v1/files/upload HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10000000\r\n";
+    let (head, _) = server.exchange(format!("{head}Expect: 100-continue\r\n\r\n")).await;
+    assert!(head.starts_with("http/1.1 401"), "{head}");
+}
+
+#[tokio::test]
 async fn urls_follow_the_host_where_none_is_configured() {
     let server = Server::start(|services| services.config.public_url = None).await;
     let token = server.user().await;

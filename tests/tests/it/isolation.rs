@@ -12,7 +12,7 @@ use tests::user::{Answer, User, answer};
 use things::{Kind, Things};
 
 /// What the owner is answered where it is no success: the state does not allow it, or the sample is no credential.
-const OWNER: [(&str, u16); 15] = [
+const OWNER: [(&str, u16); 16] = [
     ("login_user", 401),
     ("sign_in", 401),
     ("login_with_session", 401),
@@ -26,6 +26,7 @@ const OWNER: [(&str, u16); 15] = [
     ("pause_recording", 409),
     ("resume_recording", 409),
     ("stop_recording", 409),
+    ("pause_campaign", 409),
     ("retry_job", 409),
     ("start_agent_session", 503),
 ];

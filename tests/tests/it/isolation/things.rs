@@ -14,8 +14,10 @@ use tests::user::User;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Account,
+    Agent,
     ApiKey,
     Conversation,
+    Campaign,
     Job,
     Meeting,
     Participant,
@@ -33,7 +35,7 @@ pub(crate) enum Kind {
 }
 
 /// Parameters that name nothing of anybody's.
-const NO_IDS: [&str; 17] = [
+const NO_IDS: [&str; 19] = [
     "Idempotency-Key",
     "Last-Event-ID",
     "X-Internal-Key",
@@ -51,6 +53,8 @@ const NO_IDS: [&str; 17] = [
     "identity",
     "name",
     "room",
+    "search",
+    "skip",
 ];
 
 /// The bytes of the only part of an upload.
@@ -66,6 +70,8 @@ impl Kind {
             return None;
         }
         Some(match (place, name) {
+            (_, "agent_id") => Self::Agent,
+            (_, "campaign_id") => Self::Campaign,
             ("path", "file_id") | ("body", "subtitles_file_id") => Self::Text,
             ("path", "job_id") => Self::Job,
             ("path", "key_id") => Self::ApiKey,
@@ -93,8 +99,10 @@ impl Kind {
             Self::Project | Self::VoiceSession => json!(9_007_199_254_740_991_i64),
             Self::RoomCode => json!("zzz-zzzz-zzz"),
             Self::Account
+            | Self::Agent
             | Self::ApiKey
             | Self::Conversation
+            | Self::Campaign
             | Self::Job
             | Self::Meeting
             | Self::Participant
@@ -189,6 +197,20 @@ impl Things {
     async fn make_new(&mut self, kind: Kind) -> Value {
         match kind {
             Kind::Account => self.user.get("/auth/me").await.expect(StatusCode::OK)["id"].take(),
+            Kind::Agent => {
+                let agent = json!({
+                    "name": format!("{} {}", self.mark, uuid::Uuid::new_v4()), "llm_provider": "openai",
+                    "llm_model": "gpt-4", "stt_provider": "deepgram", "tts_provider": "cartesia",
+                    "system_prompt": self.mark, "language": "en",
+                });
+                self.post("/agents", &agent).await["id"].take()
+            }
+            Kind::Campaign => {
+                let agent = self.make(Kind::Agent).await;
+                let campaign =
+                    json!({ "name": self.mark, "agent_id": agent, "phone_numbers": ["+15550100123"] });
+                self.post("/campaigns", &campaign).await["id"].take()
+            }
             Kind::ApiKey => {
                 self.post("/api/v1/auth/api-keys", &json!({ "name": self.mark })).await["id"].take()
             }
