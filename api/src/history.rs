@@ -34,7 +34,6 @@ impl HistoryApi {
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u64>>,
         /// Items to pass over.
-        #[oai(validator(minimum(value = "0")))]
         #[oai(validator(minimum(value = "0"), maximum(value = "1000000000")))]
         offset: Query<Option<u64>>,
     ) -> Result<Json<History>> {
