@@ -4,6 +4,9 @@ use crate::user::User;
 use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value};
 
+pub const JSON: &str = "application/json";
+pub const JSON_LINES: &str = "application/x-ndjson";
+
 /// One operation of the document.
 pub struct Operation {
     pub id: String,
@@ -50,7 +53,12 @@ pub async fn operations(user: &User) -> Vec<Operation> {
 fn read(document: &std::sync::Arc<Value>, (method, path): (&str, &str), operation: &Value) -> Operation {
     let list = |name: &str| operation[name].as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let body = operation["requestBody"]["content"].as_object().and_then(|content| content.iter().next());
+    let bodies = operation["requestBody"]["content"].as_object();
+    // One of them, the one that says most of what is in it.
+    let body = bodies.and_then(|bodies| {
+        let best = [JSON, JSON_LINES].into_iter().find_map(|kind| bodies.get_key_value(kind));
+        best.or_else(|| bodies.iter().next())
+    });
     let schema = |schema: &Value| Schema { document: document.clone(), schema: schema.clone() };
     let security = list("security");
     Operation {
@@ -80,8 +88,15 @@ fn read(document: &std::sync::Arc<Value>, (method, path): (&str, &str), operatio
 }
 
 impl Operation {
+    /// The body, where it is JSON.
     pub fn takes_json(&self) -> Option<&Schema> {
-        self.body.as_ref().filter(|body| body.content_type == "application/json").map(|body| &body.schema)
+        self.body.as_ref().filter(|body| body.content_type == JSON).map(|body| &body.schema)
+    }
+
+    /// The body, or each line of it, where that is JSON.
+    pub fn fields(&self) -> Option<&Schema> {
+        let body = self.body.as_ref()?;
+        [JSON, JSON_LINES].contains(&body.content_type.as_str()).then_some(&body.schema)
     }
 }
 
@@ -166,6 +181,7 @@ fn by_name(name: &str) -> Option<Value> {
         "password" | "current_password" => crate::user::PASSWORD.into(),
         "new_password" => "another horse battery".into(),
         "language" | "preferred_language" | "target_language" => "en".into(),
+        "phone_number" => "+15550100123".into(),
         "phone_numbers" => vec!["+15550100123"].into(),
         "size_bytes" => 10.into(),
         _ => return None,

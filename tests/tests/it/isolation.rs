@@ -3,10 +3,11 @@
 
 mod things;
 
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Map, Value, json};
 use std::process::Command;
-use tests::document::{Operation, operations};
+use tests::document::{JSON, JSON_LINES, Operation, operations};
 use tests::server::{Server, program};
 use tests::user::{Answer, User, answer};
 use things::{Kind, Things};
@@ -262,7 +263,8 @@ impl Call {
     fn attach(&self, operation: &Operation, request: RequestBuilder) -> RequestBuilder {
         match operation.body.as_ref().map(|body| body.content_type.as_str()) {
             None => request,
-            Some("application/json") => request.json(&self.body),
+            Some(JSON) => request.json(&self.body),
+            Some(JSON_LINES) => request.header(CONTENT_TYPE, JSON_LINES).body(self.body.to_string()),
             Some("multipart/form-data") => request.multipart(things::form()),
             Some("application/octet-stream") => request.body(things::PART),
             Some(other) => panic!("{}: nobody knows how to send {other}", operation.id),
@@ -287,7 +289,7 @@ fn slots(operation: &Operation) -> Vec<Slot> {
 async fn fill(operation: &Operation, slots: &[Slot], tested: Option<&Slot>, things: &mut Things) -> Call {
     let mut call =
         Call { path: operation.path.clone(), query: Map::new(), body: Value::Null, ids: Map::new() };
-    if let Some(schema) = operation.takes_json() {
+    if let Some(schema) = operation.fields() {
         call.body = schema.sample("");
         for (_, field, value) in BESIDES.iter().filter(|(id, ..)| *id == operation.id) {
             call.body[field] = json!(value);
@@ -300,7 +302,7 @@ async fn fill(operation: &Operation, slots: &[Slot], tested: Option<&Slot>, thin
                 .parameters
                 .iter()
                 .any(|parameter| parameter.name == slot.name && parameter.is_required)
-            || operation.takes_json().is_some_and(|schema| schema.requires(&slot.name));
+            || operation.fields().is_some_and(|schema| schema.requires(&slot.name));
         if !is_tested && !is_required {
             continue;
         }

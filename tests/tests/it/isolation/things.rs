@@ -1,5 +1,6 @@
 //! Everything that has an id, made when it is asked for.
 
+use reqwest::header::CONTENT_TYPE;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -7,8 +8,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use tempfile::TempDir;
-use tests::document::Operation;
-use tests::user::User;
+use tests::document::{JSON_LINES, Operation};
+use tests::user::{User, answer};
 
 /// What an id is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,7 @@ pub(crate) enum Kind {
     Agent,
     ApiKey,
     Conversation,
+    Call,
     Campaign,
     Job,
     Meeting,
@@ -35,13 +37,16 @@ pub(crate) enum Kind {
 }
 
 /// Parameters that name nothing of anybody's.
-const NO_IDS: [&str; 19] = [
+const NO_IDS: [&str; 24] = [
     "Idempotency-Key",
     "Last-Event-ID",
     "X-Internal-Key",
     "before",
     "cursor",
+    "days",
     "email",
+    "end_date",
+    "external_id",
     "gender",
     "kind",
     "language",
@@ -53,8 +58,10 @@ const NO_IDS: [&str; 19] = [
     "identity",
     "name",
     "room",
+    "phone_number",
     "search",
     "skip",
+    "start_date",
 ];
 
 /// The bytes of the only part of an upload.
@@ -71,6 +78,7 @@ impl Kind {
         }
         Some(match (place, name) {
             (_, "agent_id") => Self::Agent,
+            (_, "call_id") => Self::Call,
             (_, "campaign_id") => Self::Campaign,
             ("path", "file_id") | ("body", "subtitles_file_id") => Self::Text,
             ("path", "job_id") => Self::Job,
@@ -87,7 +95,9 @@ impl Kind {
             ("path" | "query" | "body", "project_id") | ("query", "project") => Self::Project,
             ("body", "session_id") => Self::VoiceSession,
             ("body", "sessionId") => Self::ScheduledMeeting,
-            ("body", "audio_file_id" | "audio_sample_id" | "cloned_audio_id") => Self::Sound,
+            ("body", "audio_file_id" | "audio_sample_id" | "cloned_audio_id" | "recording_file_id") => {
+                Self::Sound
+            }
             ("body", "video_file_id" | "original_video_id") => Self::Video,
             _ => panic!("{}: nobody has said what {name} in the {place} is the id of", operation.id),
         })
@@ -102,6 +112,7 @@ impl Kind {
             | Self::Agent
             | Self::ApiKey
             | Self::Conversation
+            | Self::Call
             | Self::Campaign
             | Self::Job
             | Self::Meeting
@@ -120,7 +131,7 @@ impl Kind {
 
 /// The fields of a JSON body that look like ids, each with what it is the id of.
 pub(crate) fn ids_of_body(operation: &Operation) -> Vec<(String, Kind)> {
-    let properties = operation.takes_json().map(|schema| schema.properties()).unwrap_or_default();
+    let properties = operation.fields().map(|schema| schema.properties()).unwrap_or_default();
     let ids = properties.into_iter().filter(|(name, schema)| {
         name.ends_with("_id") || name.ends_with("Id") || schema.keyword("format") == "uuid"
     });
@@ -205,6 +216,7 @@ impl Things {
                 });
                 self.post("/agents", &agent).await["id"].take()
             }
+            Kind::Call => self.import_call().await,
             Kind::Campaign => {
                 let agent = self.make(Kind::Agent).await;
                 let campaign =
@@ -263,6 +275,19 @@ impl Things {
         }
     }
 
+    /// A call with a recording of its own, which goes where the call goes.
+    async fn import_call(&self) -> Value {
+        let recording = self.upload(recording("speech.wav")).await;
+        let line = json!({
+            "phone_number": "+15550100123", "status": "completed", "duration_seconds": 6, "transcript": self.mark,
+            "summary": self.mark, "recording_file_id": recording,
+        });
+        let request = self.user.request(Method::POST, "/call-logs/import");
+        let sent = request.header(CONTENT_TYPE, JSON_LINES).body(line.to_string()).send().await.unwrap();
+        assert_eq!(answer(sent).await.expect(StatusCode::OK)["imported"], 1);
+        self.user.get("/call-logs").await.expect(StatusCode::OK)["items"][0]["id"].take()
+    }
+
     /// A live session, whose host has joined it, said something and shares nothing.
     async fn make_meeting(&mut self) -> Value {
         let room = self.make(Kind::Room).await;
@@ -288,8 +313,7 @@ impl Things {
         let id = self.post("/api/v1/files/uploads", &file).await["id"].take();
         let path = format!("/api/v1/files/uploads/{}/parts/1", id.as_str().unwrap());
         let request = self.user.request(Method::PUT, &path);
-        let sent =
-            request.header("content-type", "application/octet-stream").body(PART).send().await.unwrap();
+        let sent = request.header(CONTENT_TYPE, "application/octet-stream").body(PART).send().await.unwrap();
         assert_eq!(sent.status(), StatusCode::OK);
         id
     }
