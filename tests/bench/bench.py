@@ -7,9 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import calls_bench
 import extract
-import queue_bench
+import own
 import speech
 import transcribe
 from materials import Materials
@@ -18,8 +17,9 @@ BENCHMARKS = {
     "transcribe": transcribe.run,
     "extract": extract.run,
     "speech": speech.run,
-    "queue": queue_bench.run,
-    "calls": calls_bench.run,
+    "queue": own.queue,
+    "calls": own.calls,
+    "load": own.load,
 }
 
 
