@@ -151,6 +151,14 @@ impl Uploads {
     /// The parts put together. [`Conflict::UploadIncomplete`], or [`Conflict::ChecksumMismatch`] where they are not
     /// what was sent or promised. The upload stays as it is until a file is made of it, or [`Uploads::remove`].
     pub async fn assemble(&self, owner: UserId, id: UploadId) -> Result<(StagedObject, Upload)> {
+        match self.join_parts(owner, id).await {
+            Ok(joined) => Ok(joined),
+            // Whoever made a file of it meanwhile has taken the parts away: then it is not there.
+            Err(error) => self.find(owner, id).await.and(Err(error)),
+        }
+    }
+
+    async fn join_parts(&self, owner: UserId, id: UploadId) -> Result<(StagedObject, Upload)> {
         let upload = self.find(owner, id).await?;
         if upload.present.len() < upload.parts as usize {
             return Err(Conflict::UploadIncomplete.into());
