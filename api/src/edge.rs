@@ -14,6 +14,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use poem::http::{HeaderName, HeaderValue, Method, header};
 use poem::{Body, Endpoint, Request, Response};
 use poem_openapi::OperationId;
+use tokio::time::timeout;
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -25,7 +26,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// Longest id that a client may choose for its request.
 const LONGEST_ID: usize = 128;
 
-/// How much of a body that nobody wants is still taken, and for how long.
+/// How much of a body that nobody wants is taken before the answer, and how long it is taken before and after it.
 const MOST_UNWANTED: usize = 16 << 20;
 const LONGEST_UNWANTED: Duration = Duration::from_secs(10);
 
@@ -104,7 +105,8 @@ pub(crate) async fn answer<E: Endpoint<Output = Response>>(
 type Chunks = Arc<Mutex<BoxStream<'static, io::Result<Bytes>>>>;
 
 /// Ends a body that stops to come, so that nobody holds a request open, with or without credentials. What the handler left
-/// of it is taken and thrown away, within bounds: a client that is cut off while it sends does not read why.
+/// of it is taken and thrown away, within bounds: a client that is cut off while it sends does not read why. One that reads
+/// while it sends gets the answer on the way, unless it has asked for the connection to close after it.
 pub(crate) async fn hurry<E: Endpoint<Output = Response>>(
     inner: Arc<E>,
     mut request: Request,
@@ -114,7 +116,7 @@ pub(crate) async fn hurry<E: Endpoint<Output = Response>>(
     let waits_to_be_asked = request.headers().contains_key(header::EXPECT);
     let chunks = Box::pin(request.take_body().into_bytes_stream());
     let chunks = stream::try_unfold(chunks, move |mut chunks| async move {
-        match tokio::time::timeout(patience, chunks.try_next()).await {
+        match timeout(patience, chunks.try_next()).await {
             Ok(chunk) => Ok(chunk?.map(|chunk| (chunk, chunks))),
             Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
         }
@@ -124,18 +126,18 @@ pub(crate) async fn hurry<E: Endpoint<Output = Response>>(
     request.set_body(Body::from_bytes_stream(stream::poll_fn(move |context| next(&body, context))));
     let answer = inner.call(request).await;
     if !waits_to_be_asked {
-        let _ = tokio::time::timeout(LONGEST_UNWANTED, throw_away(&chunks)).await;
+        let _ = timeout(LONGEST_UNWANTED, throw_away(&chunks, MOST_UNWANTED)).await;
+        tokio::spawn(async move { timeout(LONGEST_UNWANTED, throw_away(&chunks, usize::MAX)).await });
     }
     answer
 }
 
-async fn throw_away(chunks: &Chunks) {
+async fn throw_away(chunks: &Chunks, most: usize) {
     let mut thrown = 0;
-    while thrown < MOST_UNWANTED {
-        match poll_fn(|context| next(chunks, context)).await {
-            Some(Ok(chunk)) => thrown += chunk.len(),
-            Some(Err(_)) | None => return,
-        }
+    while thrown < most
+        && let Some(Ok(chunk)) = poll_fn(|context| next(chunks, context)).await
+    {
+        thrown += chunk.len();
     }
 }
 

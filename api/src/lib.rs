@@ -196,12 +196,12 @@ fn routes_of(app: Arc<App>) -> impl Endpoint<Output = Response> {
         .nest("/", api)
         .with(NormalizePath::new(TrailingSlash::Trim))
         .map_to_response()
-        .around(edge::hurry)
         .around(edge::odd_methods)
         .around(edge::answer)
         // As in [`serve`]: the types of all layers together are too deep.
         .boxed()
         .around(throttle::throttle)
+        .around(edge::hurry)
         .around(cors::cors)
         .around(edge::protect)
         .around(edge::trace)

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use futures_util::StreamExt;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method};
-use poem::{Body, Endpoint, Request, Response};
+use poem::{Endpoint, Request, Response};
 use storage::ids::UserId;
 
 use crate::app::App;
@@ -20,9 +19,6 @@ use crate::rates::{Rate, Rates};
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
-
-/// How long a refused request may go on to send.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// What a request asks for, as far as rates tell it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -177,21 +173,10 @@ pub(crate) async fn throttle<E: Endpoint<Output = Response>>(
     let standing = throttle.admit(class, Who { address, known, own }).await;
     let mut response = match standing.verdict {
         Verdict::Admitted { .. } => inner.get_response(request).await,
-        Verdict::Refused { wait } => {
-            tokio::spawn(discard(request.take_body()));
-            ApiError::too_many_requests(whole_seconds(wait).max(1)).render(&path)
-        }
+        Verdict::Refused { wait } => ApiError::too_many_requests(whole_seconds(wait).max(1)).render(&path),
     };
     announce(response.headers_mut(), &standing);
     Ok(response)
-}
-
-/// Reads what is still on its way: a connection that ends while its client sends takes the answer with it.
-async fn discard(body: Body) {
-    let mut chunks = body.into_bytes_stream();
-    let read = async { while let Some(Ok(_)) = chunks.next().await {} };
-    // What is late by then is a client that does not read its answers.
-    let _ = tokio::time::timeout(LINGER, read).await;
 }
 
 fn announce(headers: &mut HeaderMap, standing: &Standing) {

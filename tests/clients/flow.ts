@@ -1,12 +1,15 @@
 // One flow of each surface, by the client that is generated from the OpenAPI document: node flow.js URL VIDEO.
 import { strict as assert } from "node:assert";
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { TokenVerifier } from "livekit-server-sdk";
 import { createClient, createConfig, type Client } from "./client/client";
 import * as voxmill from "./client";
 
 const [url = "", video = ""] = process.argv.slice(2);
+const { VOXMILL_LIVEKIT_API_KEY: liveKitKey = "", VOXMILL_LIVEKIT_API_SECRET: liveKitSecret = "" } = process.env;
 const password = "correct horse battery";
-const person = () => ({ email: `${crypto.randomUUID()}@example.com`, password });
+const person = () => ({ email: `${randomUUID()}@example.com`, password });
 type Scheme = { scheme?: string; in?: string };
 const known = (auth?: (scheme: Scheme) => string | undefined): Client =>
   createClient(createConfig({ baseUrl: url, throwOnError: true, auth }));
@@ -77,6 +80,10 @@ async function useBrowserSession(): Promise<void> {
   assert.deepEqual(profile.preferences, preferences);
   const { data: history } = await voxmill.listHistory({ client: browser, throwOnError: true });
   assert.deepEqual(history.results, []);
+  const query = { room: "quickstart", identity: randomUUID(), name: "Ada" };
+  const { data: ticket } = await voxmill.getLiveToken({ client: browser, query, throwOnError: true });
+  const grants = await new TokenVerifier(liveKitKey, liveKitSecret).verify(ticket.token);
+  assert.deepEqual([grants.sub, grants.name, grants.video], [query.identity, "Ada", { roomJoin: true, room: "quickstart" }]);
   await voxmill.logoutSession({ client: browser, throwOnError: true });
   const out = await voxmill.getSessionUser({ client: browser, throwOnError: false });
   assert.equal(out.response.status, 401);
