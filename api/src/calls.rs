@@ -61,6 +61,7 @@ impl CallsApi {
         /// The last day, such as 2024-01-31, in UTC.
         end_date: Query<Option<String>>,
         /// Calls to pass over.
+        #[oai(validator(minimum(value = "0"), maximum(value = "1000000000")))]
         skip: Query<Option<u64>>,
         /// Calls of one page; 50 where absent.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
