@@ -258,6 +258,7 @@ async fn queries_are_refused_by_field() {
         "call-logs?start_date=2024-02-30",
         "call-logs?end_date=2024-01-31T00:00:00Z",
         "call-logs?skip=-1",
+        "call-logs?skip=1000000001",
         "call-logs?skip=99999999999999999999",
         "call-logs?limit=0",
         "call-logs?limit=101",
@@ -273,7 +274,7 @@ async fn queries_are_refused_by_field() {
         let field = query.split_once('?').unwrap().1.split_once('=').unwrap().0;
         assert!(details.as_str().unwrap().starts_with(&format!("{field}: ")), "{query}: {details}");
     }
-    app.get("/call-logs?skip=18446744073709551615", &token).await.expect(200);
+    app.get("/call-logs?skip=1000000000", &token).await.expect(200);
     app.get("/call-logs?start_date=0001-01-01&end_date=9999-12-31", &token).await.expect(200);
     app.get("/analytics/calls?days=36500", &token).await.expect(200);
 }
