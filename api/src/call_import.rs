@@ -1,5 +1,7 @@
 //! Call logs in bulk: each line is checked for itself, and what is right is stored a block at a time.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use pipeline::parameters::Invalid;
 use poem::{Body, Request, RequestBody};
@@ -16,6 +18,7 @@ use crate::body::content_length;
 use crate::call_lines::{Format, Line, Lines, in_line, no_calls};
 use crate::dto::calls::{ImportReport, ImportedCallObject, LineError};
 use crate::error::{ApiError, Result};
+use crate::pace::paced;
 use crate::schema::Checker;
 use crate::{phone_number, strict_json};
 
@@ -37,12 +40,12 @@ pub(crate) struct SentCalls {
 }
 
 /// Reads to the end, however many lines are at fault.
-pub(crate) async fn import(app: &App, owner: UserId, sent: SentCalls) -> Result<ImportReport> {
+pub(crate) async fn import(app: &Arc<App>, owner: UserId, sent: SentCalls) -> Result<ImportReport> {
     let limit = app.services.config.max_upload_bytes.min(LARGEST);
     if sent.length.is_some_and(|length| length > limit) {
         return Err(ApiError::too_large(limit));
     }
-    let mut lines = Lines::open(sent.body, sent.format, limit).await?;
+    let mut lines = Lines::open(paced(app, owner, sent.body), sent.format, limit).await?;
     let mut import = Import { app, owner, reader: CallReader::new(app), block: Block::default() };
     let mut report = ImportReport::default();
     let mut empty = true;

@@ -40,6 +40,7 @@ mod media_types;
 mod meetings;
 mod operations;
 mod outbox;
+mod pace;
 mod password_reset;
 mod passwords;
 mod peer;

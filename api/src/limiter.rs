@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::mem::{self, Discriminant};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,7 +47,12 @@ pub(crate) enum Verdict {
 #[async_trait]
 pub(crate) trait Limiter: Send + Sync {
     /// Counts one request, unless `rate` forbids it.
-    async fn admit(&self, bucket: Bucket, rate: Rate) -> Verdict;
+    async fn admit(&self, bucket: Bucket, rate: Rate) -> Verdict {
+        self.admit_several(bucket, rate, NonZeroU32::MIN).await
+    }
+
+    /// Counts so many at once, or none of them where `rate` forbids it. More than there can ever be at once count as those.
+    async fn admit_several(&self, bucket: Bucket, rate: Rate, several: NonZeroU32) -> Verdict;
 }
 
 /// The counts of one process. Their memory is bounded, whoever calls.
@@ -88,8 +94,12 @@ impl<C> Limiter for InProcess<C>
 where
     C: Clock + Clone + Send + Sync,
 {
-    async fn admit(&self, bucket: Bucket, rate: Rate) -> Verdict {
-        match self.counter(rate, bucket.requester).check_key(&bucket) {
+    async fn admit_several(&self, bucket: Bucket, rate: Rate, several: NonZeroU32) -> Verdict {
+        let counted = self
+            .counter(rate, bucket.requester)
+            .check_key_n(&bucket, several.min(rate.requests()))
+            .expect("no more are counted than there can be at once. This is a bug.");
+        match counted {
             Ok(state) => Verdict::Admitted { remaining: state.remaining_burst_capacity() },
             Err(refusal) => Verdict::Refused { wait: refusal.wait_time_from(self.clock.now()) },
         }
@@ -151,6 +161,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::num::NonZeroU32;
     use std::time::Duration;
 
     use governor::clock::FakeRelativeClock;
@@ -179,6 +190,18 @@ mod tests {
         for remaining in (0..5).rev() {
             assert_eq!(limiter.admit(bucket, rate()).await, Verdict::Admitted { remaining });
         }
+    }
+
+    #[tokio::test]
+    async fn several_are_counted_at_once_or_not_at_all() {
+        let (limiter, _) = limiter();
+        let several = |number| NonZeroU32::new(number).unwrap();
+        let admit = async |number| limiter.admit_several(address(1), rate(), several(number)).await;
+        assert_eq!(admit(3).await, Verdict::Admitted { remaining: 2 });
+        assert_eq!(admit(3).await, Verdict::Refused { wait: Duration::from_secs(12) });
+        assert_eq!(admit(2).await, Verdict::Admitted { remaining: 0 });
+        // As many as there ever are.
+        assert_eq!(admit(9).await, Verdict::Refused { wait: Duration::from_secs(60) });
     }
 
     #[tokio::test]

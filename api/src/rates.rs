@@ -44,6 +44,8 @@ pub struct Rates {
     pub wide: Rate,
     /// What is open to guests, of one address.
     pub guests: Rate,
+    /// Kilobytes of call logs imported; what is sent faster is taken no faster.
+    pub imports: Rate,
     /// Everything else.
     pub other: Rate,
     /// Of users of a role: one count for all that they do, in place of those above but of the ones of an address and of
@@ -60,6 +62,7 @@ impl Rates {
             Class::Processing => self.processing,
             Class::Wide => self.wide,
             Class::Guests => self.guests,
+            Class::Imports => self.imports,
             Class::Other => self.other,
         }
     }

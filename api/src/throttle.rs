@@ -2,6 +2,7 @@
 //! once the rate of its class is used up.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(crate) enum Class {
     Processing,
     Wide,
     Guests,
+    /// Kilobytes of imports, which are counted as they come.
+    Imports,
     Other,
 }
 
@@ -100,6 +103,16 @@ impl Throttle {
         Ok(self.rates.of_role(role).map(|rate| OwnRate { requester: Requester::User(user), rate }))
     }
 
+    /// Waits until so many kilobytes more may be imported.
+    pub(crate) async fn wait_for(&self, user: UserId, kilobytes: NonZeroU32) {
+        let bucket = Bucket { class: Class::Imports, requester: Requester::User(user) };
+        while let Verdict::Refused { wait } =
+            self.limiter.admit_several(bucket, self.rates.imports, kilobytes).await
+        {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     async fn admit(&self, class: Class, who: Who) -> Standing {
         let (bucket, rate) = self.bucket(class, who);
         Standing { rate, verdict: self.limiter.admit(bucket, rate).await }
@@ -113,9 +126,14 @@ impl Throttle {
             (Class::Auth | Class::VoiceeraAuth | Class::Wide | Class::Guests, None)
             | (Class::Auth | Class::VoiceeraAuth, Some(_)) => bucket(class, address),
             // Nobody else begins uploads or jobs; without a login they are refused, and cost little.
-            (Class::Uploads | Class::Processing | Class::Other, None) => bucket(Class::Other, address),
+            (Class::Uploads | Class::Processing | Class::Imports | Class::Other, None) => {
+                bucket(Class::Other, address)
+            }
             (Class::Wide, Some(known)) => bucket(Class::Wide, Requester::User(known.user)),
-            (Class::Uploads | Class::Processing | Class::Guests | Class::Other, Some(known)) => {
+            (
+                Class::Uploads | Class::Processing | Class::Guests | Class::Imports | Class::Other,
+                Some(known),
+            ) => {
                 match own {
                     // One count for all that the key or the user does.
                     Some(OwnRate { requester, rate }) => (Bucket { class: Class::Other, requester }, rate),
@@ -153,7 +171,7 @@ pub(crate) async fn throttle<E: Endpoint<Output = Response>>(
     };
     let known = match class {
         Class::Auth | Class::VoiceeraAuth => None,
-        Class::Uploads | Class::Processing | Class::Wide | Class::Guests | Class::Other => {
+        Class::Uploads | Class::Processing | Class::Wide | Class::Guests | Class::Imports | Class::Other => {
             match caller::recognise(&mut request).await {
                 Ok(known) => known,
                 Err(error) => return Ok(error.render(&path)),

@@ -50,6 +50,7 @@ impl UsageApi {
             uploads: or_own(rates.uploads),
             processing: or_own(rates.processing),
             wide: rates.wide.to_string(),
+            imports: rates.imports.to_string(),
             other: or_own(rates.other),
             own: own.is_some(),
         }))

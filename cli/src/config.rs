@@ -79,6 +79,8 @@ pub(crate) struct Config {
     pub rate_limit_wide: String,
     /// What is open to guests, of one address.
     pub rate_limit_guests: String,
+    /// Kilobytes of call logs imported, of one user.
+    pub rate_limit_imports: String,
     /// Everything else, of one user, or of one address where nobody is logged in.
     pub rate_limit_other: String,
     /// Requests a minute of users of a role, in place of what holds for others; a role that is not named has that.
@@ -137,6 +139,7 @@ impl Default for Config {
             rate_limit_processing: "20/h".to_owned(),
             rate_limit_wide: "6000/min".to_owned(),
             rate_limit_guests: "20/min".to_owned(),
+            rate_limit_imports: "10000/min".to_owned(),
             rate_limit_other: "100/min".to_owned(),
             role_rate_limits: BTreeMap::new(),
             trusted_proxies: vec![],
@@ -285,6 +288,7 @@ impl Config {
             processing: rate("processing", &self.rate_limit_processing)?,
             wide: rate("wide", &self.rate_limit_wide)?,
             guests: rate("guests", &self.rate_limit_guests)?,
+            imports: rate("imports", &self.rate_limit_imports)?,
             other: rate("other", &self.rate_limit_other)?,
             roles: self.role_rates()?,
         };

@@ -144,6 +144,8 @@ pub(crate) struct RateLimits {
     pub(crate) processing: String,
     /// Job status and events, the bytes of files, and parts of uploads.
     pub(crate) wide: String,
+    /// Kilobytes of call logs imported.
+    pub(crate) imports: String,
     /// Everything else.
     pub(crate) other: String,
     /// Whether the API key or the caller's role has a rate of its own, which uploads, processing and everything else

@@ -20,6 +20,7 @@ fn rates() -> Rates {
     Rates {
         auth: rate("5/min"),
         voiceera_auth: rate("10/min"),
+        imports: rate("10000/min"),
         uploads: rate("10/h"),
         processing: rate("20/h"),
         wide: rate("6000/min"),
@@ -261,7 +262,7 @@ async fn a_role_may_have_a_rate_of_its_own() {
 
     let usage = app.get("/api/v1/usage", &ann).await.expect(200).json().await;
     let rates = json!({"auth": "5/min", "voiceera_auth": "10/min", "uploads": "10/h", "processing": "20/h",
-        "wide": "6000/min", "other": "100/min", "own": false});
+        "wide": "6000/min", "imports": "10000/min", "other": "100/min", "own": false});
     assert_eq!(usage["rate_limits"], rates);
 }
 
@@ -279,4 +280,23 @@ async fn usage_tells_the_rate_of_the_key_that_asks() {
     assert_eq!(rates(&ann).await["uploads"], "10/h");
     let (app, token) = TestApp::with_user().await;
     assert_eq!(app.get("/api/v1/usage", &token).await.expect(200).json().await["rate_limits"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_is_imported_faster_than_its_rate_waits_and_holds_up_nobody_else() {
+    let app = app(|rates| rates.imports = rate("12/h")).await;
+    let (ann, bob) = (app.user("ann@example.com").await, app.user("bob@example.com").await);
+    let lines: String = (0..500).map(|number| format!("+1415555{number:04},completed\n")).collect();
+    let csv = format!("phone_number,status\n{lines}");
+    assert!((10_000..12_000).contains(&csv.len()), "{}", csv.len());
+    let import = async |token: &str| {
+        let sent = request(Method::POST, "/call-logs/import", token).content_type("text/csv");
+        app.send(sent.body(csv.clone())).await.expect(200).json().await["imported"].clone()
+    };
+    assert_eq!(import(&ann).await, 500);
+    tokio::select! {
+        biased;
+        imported = import(&ann) => panic!("Ann has had her share of this hour: {imported}"),
+        imported = import(&bob) => assert_eq!(imported, 500),
+    }
 }

@@ -4,6 +4,7 @@ use super::{Client, Fields};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tests::server::Server;
+use tests::shared_data;
 
 fn room() -> Value {
     json!({ "data": {
@@ -28,7 +29,7 @@ fn participant(role: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rooms_sessions_screen_share_and_chat() {
+async fn rooms_sessions_screen_share_chat_and_recording() {
     let server = Server::start();
     let mut client = Client::new("onevoice", &server);
     log_in(&mut client).await;
@@ -66,11 +67,29 @@ async fn rooms_sessions_screen_share_and_chat() {
     client.delete(&format!("{participants}/me"), 204).await;
 
     client.token = host;
+    record(&mut client, &session_path).await;
     client.post(&format!("{session_path}/end"), json!({}), (200, session("ENDED"))).await;
     let mut history = session("ENDED")["data"].clone();
     history.as_object_mut().unwrap().remove("status");
     client.get(&format!("{room_path}/sessions"), 200, json!({ "data": [history] })).await;
     client.delete(&room_path, 204).await;
+}
+
+async fn record(client: &mut Client, session_path: &str) {
+    let Some(speech) = shared_data("speech/jfk.wav") else { return };
+    let started = json!({ "data": { "recordingId": "uuid-here", "uploadUrl": "https://..." } });
+    let started = client.post(&format!("{session_path}/recording/start"), json!({}), (201, started)).await;
+    let chunk = format!("{}/0", started["data"]["uploadUrl"].as_str().unwrap());
+    let chunk = client.http.put(chunk).bearer_auth(client.token.as_ref().unwrap());
+    let sent =
+        client.exchange(chunk.body(std::fs::read(speech).unwrap()), 200, Fields(json!({ "data": {} }))).await;
+    assert_eq!(sent["data"]["number"], 0);
+    let stopped = json!({ "data": {
+        "id": "uuid-here", "sessionId": "uuid-here", "startedBy": "uuid-here", "status": "STOPPED",
+        "fileId": "uuid-here", "jobId": "uuid-here",
+        "startedAt": "2025-09-16T12:40:00Z", "stoppedAt": "2025-09-16T12:40:00Z",
+    }});
+    client.post(&format!("{session_path}/recording/stop"), json!({}), (200, stopped)).await;
 }
 
 async fn log_in(client: &mut Client) {

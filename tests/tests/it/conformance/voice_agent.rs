@@ -56,6 +56,11 @@ async fn accounts_profiles_and_history() {
     client.get("/api/auth/me", 200, john()).await;
 
     profile(&mut client).await;
+    // Nobody has talked to an agent here, for there is no live audio.
+    let history = json!({ "count": 45, "next": null, "previous": null, "results": [] });
+    client.get("/api/users/history?limit=20&offset=0", 200, history).await;
+    let missing = json!({ "detail": "Session not found" });
+    client.get("/api/users/history/550e8400-e29b-41d4-a716-446655440000", 404, missing).await;
     passwords(&mut client).await;
 
     client.post("/api/auth/logout", json!({}), (200, json!({ "message": "Logged out successfully" }))).await;
