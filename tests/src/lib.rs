@@ -4,6 +4,7 @@
 
 pub mod document;
 pub mod server;
+pub mod servers;
 pub mod user;
 
 use std::path::PathBuf;

@@ -16,12 +16,14 @@ mod lifecycle;
 mod live_names;
 mod password_resets;
 mod play;
-mod postgres;
 mod projects;
 mod queue;
 mod recordings;
 mod rooms;
 mod schema;
+#[expect(dead_code, unreachable_pub, reason = "the end-to-end tests share this folder, where it is public")]
+#[path = "../../../tests/src/servers/mod.rs"]
+mod servers;
 mod sweep;
 mod uploads;
 mod voices;

@@ -1,6 +1,6 @@
 //! Migrations go up and down, and storage needs no more and no less than they make.
 
-use crate::postgres::Postgres;
+use crate::servers::Postgres;
 use crate::world::World;
 use storage::page::Page;
 

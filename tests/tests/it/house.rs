@@ -19,9 +19,12 @@ const ARROWS: [(&str, &[&str]); 8] = [
 ];
 
 /// Foreign crates with a home: nobody else may name them.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 22] = [
     ("apalis", &["storage"]),
+    ("apalis-redis", &["storage"]),
     ("argon2", &["api"]),
+    ("aws-config", &["storage"]),
+    ("aws-sdk-s3", &["storage"]),
     ("candle-core", &["models"]),
     ("candle-nn", &["models"]),
     ("ffmpeg-next", &["pipeline"]),
@@ -29,8 +32,12 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("jsonwebtoken", &["api"]),
     ("landlock", &["pipeline"]),
     ("lettre", &["cli"]),
+    ("opentelemetry", &["cli"]),
+    ("opentelemetry-otlp", &["cli"]),
+    ("opentelemetry_sdk", &["cli"]),
     ("poem", &["api"]),
     ("poem-openapi", &["api"]),
+    ("redis", &["storage"]),
     ("rten", &["models"]),
     ("sea-orm", &["storage", "migrations"]),
     ("sea-orm-migration", &["migrations"]),
