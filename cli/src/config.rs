@@ -43,7 +43,10 @@ pub(crate) struct Config {
     pub mail_from: String,
     /// The page that sets a new password, where it is not ours.
     pub password_reset_url: String,
+    /// `SQLite` in the data directory where not set, or `postgres://…`.
     pub database_url: String,
+    /// The most connections that a process opens to Postgres.
+    pub database_connections: u32,
     /// Signs access tokens. Made at first start where not set.
     pub token_secret: String,
     /// Signs URLs. Made at first start where not set.
@@ -119,6 +122,7 @@ impl Default for Config {
             mail_from: String::new(),
             password_reset_url: String::new(),
             database_url: String::new(),
+            database_connections: 16,
             token_secret: String::new(),
             url_secret: String::new(),
             metrics_token: String::new(),
@@ -158,8 +162,15 @@ impl Default for Config {
 }
 
 /// Keys that may come from a file of their own, named by the key and `_FILE`.
-const SECRETS: [&str; 6] =
-    ["token_secret", "url_secret", "metrics_token", "internal_key", "livekit_api_secret", "smtp_url"];
+const SECRETS: [&str; 7] = [
+    "database_url",
+    "token_secret",
+    "url_secret",
+    "metrics_token",
+    "internal_key",
+    "livekit_api_secret",
+    "smtp_url",
+];
 /// Variables of the command line client, which the server does not read.
 pub(crate) const CLIENT_VARIABLES: [&str; 2] = ["VOXMILL_SERVER", "VOXMILL_API_KEY"];
 const PREFIX: &str = "VOXMILL_";
@@ -223,10 +234,17 @@ impl Config {
                 bail!("{key} must be {} or {}, not {value:?}", allowed[0], allowed[1]);
             }
         }
-        if !self.database_url().starts_with("sqlite:") {
+        if !["sqlite:", "postgres:", "postgresql:"]
+            .iter()
+            .any(|scheme| self.database_url().starts_with(scheme))
+        {
             bail!(
-                "database_url must name a SQLite file, such as sqlite:///var/lib/voxmill/voxmill.db?mode=rwc"
+                "database_url must name a SQLite file, such as sqlite:///var/lib/voxmill/voxmill.db?mode=rwc, or a Postgres \
+                 database, such as postgres://voxmill@db.example/voxmill"
             );
+        }
+        if self.database_connections == 0 {
+            bail!("database_connections must be at least 1");
         }
         if self.max_connections == 0 {
             bail!("max_connections must be at least 1");

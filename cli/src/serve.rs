@@ -79,6 +79,7 @@ async fn storage(config: &Config) -> anyhow::Result<Storage> {
     let days = u64::from(config.retention_days);
     let storage = StorageConfig {
         database_url: config.database_url(),
+        database_connections: config.database_connections,
         data_directory: config.data_dir.clone(),
         default_quota_bytes: config.quota_bytes,
         retention: (days > 0).then(|| Duration::from_secs(days * 86_400)),

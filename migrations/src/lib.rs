@@ -1,7 +1,7 @@
 //! The schema of the database, one file a migration, each in both directions.
 //!
-//! An applied migration is never edited: a change is a new file. There is no lock around a run,
-//! so one process migrates at a time.
+//! An applied migration is never edited: a change is a new file. While a fleet goes from one version to the next, both run
+//! on the newer schema: so a migration adds, and what it makes useless goes one version later.
 
 #![expect(
     elided_lifetimes_in_paths,
@@ -26,17 +26,18 @@ mod m20261122_000013_administration;
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
     prelude::{DbErr, Index, IndexCreateStatement, IntoIden, Table},
-    sea_orm::{ConnectOptions, Database, DatabaseConnection},
+    sea_orm::{ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DbBackend},
 };
 
 /// The database could not be reached, or refused a step. Steps before it stay applied.
 #[derive(Debug)]
 pub struct MigrationError(DbErr);
 
-/// Applies every pending migration. A SQLite file that does not exist is made, if its URL says `?mode=rwc`.
+/// Applies every pending migration; others who try at the same time on Postgres wait. A schema that a newer version has
+/// made is left as it is. A SQLite file that does not exist is made, if its URL says `?mode=rwc`.
 pub async fn up(database_url: &str) -> Result<(), MigrationError> {
     let database = connect(database_url).await?;
-    let done = Migrator::up(&database, None).await;
+    let done = up_alone(&database).await;
     close(database, done).await
 }
 
@@ -67,6 +68,32 @@ impl std::error::Error for MigrationError {
         Some(&self.0)
     }
 }
+
+/// The lock goes with the connection.
+async fn up_alone(database: &DatabaseConnection) -> Result<(), DbErr> {
+    if database.get_database_backend() == DbBackend::Postgres {
+        database.execute_unprepared(&format!("SELECT pg_advisory_lock({LOCK})")).await?;
+    }
+    if is_newer(database).await? {
+        return Ok(());
+    }
+    Migrator::up(database, None).await
+}
+
+/// Whether a newer version has been here: it applied what this one does not know, and all that this one does.
+async fn is_newer(database: &DatabaseConnection) -> Result<bool, DbErr> {
+    let ours: Vec<_> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
+    let manager = SchemaManager::new(database);
+    if !manager.has_table("seaql_migrations").await? {
+        return Ok(false);
+    }
+    let applied = Migrator::get_migration_models(database).await?;
+    let is_applied = |name: &String| applied.iter().any(|row| row.version == *name);
+    Ok(applied.len() > ours.len() && ours.iter().all(is_applied))
+}
+
+/// Among the advisory locks of the database, that of migrations.
+const LOCK: i64 = 0x0076_6f78_6d69_6c6c;
 
 struct Migrator;
 

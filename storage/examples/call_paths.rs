@@ -32,6 +32,7 @@ async fn main() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let config = StorageConfig {
         database_url: format!("sqlite://{}?mode=rwc", directory.path().join("voxmill.db").display()),
+        database_connections: 1,
         data_directory: directory.path().join("data"),
         default_quota_bytes: u64::MAX,
         retention: None,

@@ -143,7 +143,7 @@ impl Agents {
     /// another of that name.
     pub async fn change(&self, owner: UserId, id: AgentId, change: AgentChange) -> Result<Agent> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let row = owned(&transaction, owner, id).await?;
         if change.status == Some(AgentStatus::Inactive) {
             course::pause_all(&transaction, id, now).await?;
@@ -155,7 +155,7 @@ impl Agents {
 
     /// Its campaigns stay, without an agent; those that are active are paused.
     pub async fn delete(&self, owner: UserId, id: AgentId) -> Result<()> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let row = owned(&transaction, owner, id).await?;
         course::pause_all(&transaction, id, self.database.now()).await?;
         row.delete(&transaction).await?;

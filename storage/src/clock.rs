@@ -1,21 +1,31 @@
-//! The one place that asks for the time. SQLite has no clock of its own to ask: it runs on our machine.
+//! The one place that asks for the time. Where several machines share a database it is the database's, for theirs may
+//! differ; SQLite has no clock of its own to ask: it runs on our machine.
 
 use chrono::{DateTime, SubsecRound, Utc};
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-/// The machine's clock, which a test may put ahead instead of waiting.
+/// A clock, which a test may put ahead instead of waiting.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     ahead_micros: Arc<AtomicI64>,
+    set: Arc<RwLock<Option<Setting>>>,
+}
+
+/// What another clock showed, and when that was by one that nobody sets.
+#[derive(Clone, Copy, Debug)]
+struct Setting {
+    time: DateTime<Utc>,
+    since: Instant,
 }
 
 impl Clock {
+    /// The machine's, until it is set.
     pub fn system() -> Self {
         Self::default()
     }
@@ -23,12 +33,23 @@ impl Clock {
     /// To the microsecond, as the databases keep it.
     pub fn now(&self) -> DateTime<Utc> {
         let ahead = chrono::Duration::microseconds(self.ahead_micros.load(Ordering::Relaxed));
-        (Utc::now() + ahead).trunc_subsecs(6)
+        let now = match *self.set.read().unwrap_or_else(PoisonError::into_inner) {
+            None => Utc::now(),
+            Some(Setting { time, since }) => time + since.elapsed(),
+        };
+        (now + ahead).trunc_subsecs(6)
     }
 
     /// Puts this clock and its clones ahead.
     pub fn advance(&self, by: Duration) {
         let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
         self.ahead_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Sets this clock and its clones by another, which showed `time` just now. On its way here the time grew old, so we
+    /// are rather late than early: a lease ends for its holder before it does for the others.
+    pub(crate) fn set(&self, time: DateTime<Utc>) {
+        let setting = Setting { time, since: Instant::now() };
+        *self.set.write().unwrap_or_else(PoisonError::into_inner) = Some(setting);
     }
 }

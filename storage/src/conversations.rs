@@ -104,7 +104,7 @@ impl Conversations {
     /// Adds what was said, by whoever it was. [`Conflict::ConversationOver`] where it has ended, or is as long as
     /// conversations get.
     pub async fn say(&self, conversation: &Conversation, new: NewUtterance) -> Result<Utterance> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(conversation.id).await?;
         let counted = Entity::update_many()
             .col_expr(Column::UtteranceCount, Expr::col(Column::UtteranceCount).add(1))
             .filter(Column::Id.eq(conversation.id.as_uuid()))
@@ -133,7 +133,7 @@ impl Conversations {
     pub async fn end(&self, conversation: &Conversation) -> Result<Conversation> {
         // A clock that was put back makes none end before it began.
         let ended_at = Ord::max(self.database.now(), conversation.started_at);
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(conversation.id).await?;
         let ended = Entity::update_many()
             .col_expr(Column::EndedAt, Expr::value(ended_at))
             .filter(Column::Id.eq(conversation.id.as_uuid()))

@@ -19,7 +19,7 @@ impl Storage {
     /// sweep does. A job that runs loses its lease and leaves nothing behind. [`Error::NotFound`] where there is no
     /// such user.
     pub async fn erase(&self, user: UserId) -> Result<()> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(user).await?;
         let jobs: Vec<Uuid> = jobs::Entity::find()
             .filter(jobs::Column::OwnerId.eq(user.as_uuid()))
             .select_only()

@@ -162,7 +162,7 @@ impl Files {
 
     /// [`Conflict::FileInUse`] while a job that is not finished needs it.
     pub async fn delete(&self, owner: UserId, id: FileId) -> Result<()> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let row = owned(&transaction, owner, id).await?;
         if is_in_use(&transaction, id).await? {
             return Err(Conflict::FileInUse.into());
@@ -182,7 +182,7 @@ impl Files {
 
     async fn insert_row(&self, row: ActiveModel, entry: Entry<'_>) -> Result<File> {
         let Entry { room, project_name, upload, recording } = entry;
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(room.owner).await?;
         if let Some(upload) = upload {
             uploads::end(&transaction, room.owner, upload).await?;
         }

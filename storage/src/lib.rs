@@ -63,8 +63,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 #[derive(Clone, Debug)]
 pub struct StorageConfig {
-    /// Such as `sqlite:///var/lib/voxmill/voxmill.db?mode=rwc`. Its tables must be there: `migrations` makes them.
+    /// Such as `sqlite:///var/lib/voxmill/voxmill.db?mode=rwc` or `postgres://voxmill:secret@db.example/voxmill`. Its
+    /// tables must be there: `migrations` makes them.
     pub database_url: String,
+    /// The most that this process opens to Postgres.
+    pub database_connections: u32,
     /// Holds `objects/`, `staging/` and `uploads/`, on one file system.
     pub data_directory: PathBuf,
     /// Of users who have none of their own.
@@ -108,7 +111,7 @@ impl Storage {
 
     /// For tests that do not wait.
     pub async fn open_with_clock(config: &StorageConfig, clock: Clock) -> Result<Self> {
-        let database = Database::open(&config.database_url, clock).await?;
+        let database = Database::open(&config.database_url, config.database_connections, clock).await?;
         let objects: Arc<dyn Objects> = Arc::new(DiskObjects::open(&config.data_directory).await?);
         let events = Events::default();
         let files = Files {

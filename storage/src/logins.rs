@@ -2,7 +2,7 @@
 //! stolen, or the answer to its first use was; either way the whole family ends.
 
 use crate::{
-    database::Database,
+    database::{Database, Turn},
     error::{Error, Result},
     ids::{LoginId, UserId},
     rows::{logins, refresh_tokens},
@@ -76,7 +76,7 @@ impl Logins {
             }),
             revoked_at: Set(None),
         };
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(user).await?;
         logins::Entity::insert(row).exec_without_returning(&transaction).await?;
         let token = issue(&transaction, login, Term { kind, from: now, until }).await?;
         transaction.commit().await?;
@@ -86,7 +86,7 @@ impl Logins {
     /// Uses a refresh token.
     pub async fn rotate(&self, plain: &str) -> Result<Rotation> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(Turn::named(plain)).await?;
         let Some((token, login)) = find(&transaction, plain, now).await? else {
             return Ok(Rotation::Unknown);
         };

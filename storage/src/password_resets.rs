@@ -2,6 +2,7 @@
 //! good for once and for a short time.
 
 use crate::{
+    database::Turn,
     error::Result,
     ids::UserId,
     logins,
@@ -61,7 +62,7 @@ impl Users {
     /// was used, has run out, or never was one.
     pub async fn finish_reset(&self, plain: &str, new_hash: String) -> Result<Option<UserId>> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(Turn::named(plain)).await?;
         let Some(user) = find(&transaction, plain, now).await? else { return Ok(None) };
         let used = password_resets::Entity::delete_many()
             .filter(password_resets::Column::TokenHash.eq(secrets::hash(plain)))

@@ -51,7 +51,7 @@ impl Users {
             system_prompt_override: Set(new.system_prompt_override.clone()),
             updated_at: Set(self.database.now()),
         };
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(user).await?;
         users::find(&transaction, user).await?;
         Entity::insert(row)
             .on_conflict(

@@ -54,7 +54,7 @@ impl Projects {
 
     /// The owner's project of that name, the oldest of several; made where there is none.
     pub async fn find_or_create(&self, owner: UserId, name: &str) -> Result<Project> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let project = find_or_create(&transaction, owner, Named { name, now: self.database.now() }).await?;
         transaction.commit().await?;
         Ok(project)
@@ -84,7 +84,7 @@ impl Projects {
 
     /// [`Error::Forbidden`] where it is another's.
     pub async fn change(&self, owner: UserId, id: ProjectId, change: ProjectChange) -> Result<Project> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let mut row = owned(&transaction, owner, id).await?.into_active_model();
         if let Edit::Replace(name) = change.name {
             row.name = Set(name);
@@ -100,7 +100,7 @@ impl Projects {
     /// Its voice sessions go with it; its files and jobs stay, without a project.
     /// [`Error::Forbidden`] where it is another's.
     pub async fn delete(&self, owner: UserId, id: ProjectId) -> Result<()> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         owned(&transaction, owner, id).await?.delete(&transaction).await?;
         transaction.commit().await?;
         Ok(())

@@ -7,7 +7,7 @@ use crate::{
     conversations,
     error::Result,
     files, garbage,
-    ids::FileId,
+    ids::{FileId, UserId},
     jobs::KEY_LIFETIME,
     live_names, logins,
     objects::ObjectKey,
@@ -19,7 +19,7 @@ use chrono::{DateTime, Utc};
 use pipeline::state::JobState;
 use sea_orm::{ColumnTrait, EntityTrait, ModelTrait, QueryFilter, QueryOrder, QuerySelect};
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     time::{Duration, SystemTime},
 };
 
@@ -91,28 +91,45 @@ impl Storage {
         let mut swept = 0;
         let mut kept: Vec<uuid::Uuid> = vec![];
         loop {
-            let transaction = self.database.begin().await?;
             let rows = file_rows::Entity::find()
                 .filter(file_rows::Column::ExpiresAt.lte(now))
                 .filter(file_rows::Column::Id.is_not_in(kept.iter().copied()))
                 .order_by_asc(file_rows::Column::ExpiresAt)
                 .limit(BATCH)
-                .all(&transaction)
+                .all(self.database.reader())
                 .await?;
             if rows.is_empty() {
                 return Ok(swept);
             }
-            for row in rows {
-                if files::is_in_use(&transaction, FileId::from(row.id)).await? {
-                    kept.push(row.id);
-                    continue;
-                }
-                garbage::add(&transaction, [row.object_key.clone()], now).await?;
-                row.delete(&transaction).await?;
-                swept += 1;
+            let mut owners: HashMap<uuid::Uuid, Vec<file_rows::Model>> = HashMap::new();
+            rows.into_iter().for_each(|row| owners.entry(row.owner_id).or_default().push(row));
+            for (owner, rows) in owners {
+                swept += self.sweep_files_of(owner.into(), rows, &mut kept).await?;
             }
-            transaction.commit().await?;
         }
+    }
+
+    /// Those of one owner, who meanwhile submits no job for one of them. What stays is added to `kept`.
+    async fn sweep_files_of(
+        &self,
+        owner: UserId,
+        rows: Vec<file_rows::Model>,
+        kept: &mut Vec<uuid::Uuid>,
+    ) -> Result<u64> {
+        let now = self.database.now();
+        let transaction = self.database.begin(owner).await?;
+        let mut swept = 0;
+        for row in rows {
+            if files::is_in_use(&transaction, FileId::from(row.id)).await? {
+                kept.push(row.id);
+                continue;
+            }
+            garbage::add(&transaction, [row.object_key.clone()], now).await?;
+            row.delete(&transaction).await?;
+            swept += 1;
+        }
+        transaction.commit().await?;
+        Ok(swept)
     }
 
     /// Files that a job made have their own time.

@@ -97,7 +97,7 @@ impl Uploads {
             created_at: now,
             expires_at: now + LIFETIME,
         };
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(new.owner).await?;
         let room = Room { owner: new.owner, size_bytes: new.size_bytes };
         check_room(&transaction, &room, self.default_quota_bytes).await?;
         insert(&transaction, row.clone()).await?;
@@ -232,7 +232,7 @@ impl Uploads {
             size_bytes: Set(stored_size(part.size_bytes)?),
             sha256: Set(part.sha256.clone()),
         };
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(id).await?;
         // It may have been removed while the body came in.
         if Entity::find_by_id(id.as_uuid()).one(&transaction).await?.is_none() {
             return Err(Error::NotFound);

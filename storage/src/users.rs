@@ -1,7 +1,7 @@
 //! Accounts.
 
 use crate::{
-    database::Database,
+    database::{Database, Turn},
     error::{Conflict, Error, Result},
     ids::{LoginId, UserId},
     logins::revoke as end_logins,
@@ -117,7 +117,7 @@ impl Users {
 
     /// [`Conflict::EmailTaken`] where another account has the address.
     pub async fn change(&self, id: UserId, change: UserChange) -> Result<User> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(id).await?;
         let mut row = find(&transaction, id).await?.into_active_model();
         if let Some(email) = change.email {
             row.email = Set(fold(&email));
@@ -136,7 +136,7 @@ impl Users {
     /// Ends every other login at once, and voids what would set yet another password. False, and nothing is changed, where the password is another by now.
     pub async fn change_password(&self, id: UserId, new: NewPassword) -> Result<bool> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(id).await?;
         let changed = Entity::update_many()
             .col_expr(Column::PasswordHash, Expr::value(new.new_hash))
             .col_expr(Column::UpdatedAt, Expr::value(now))
@@ -158,7 +158,7 @@ impl Users {
     }
 
     pub async fn set_role(&self, email: &str, role: Role) -> Result<User> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(Turn::named(email)).await?;
         let mut row = by_email(&transaction, email).await?.ok_or(Error::NotFound)?.into_active_model();
         row.role = Set(role.as_str().to_owned());
         row.updated_at = Set(self.database.now());
@@ -170,7 +170,7 @@ impl Users {
     /// A disabled user's logins and keys are as if they did not exist, until it is enabled again. A quota above
     /// `i64::MAX` is [`Error::Input`].
     pub async fn administer(&self, id: UserId, change: Administered) -> Result<User> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(id).await?;
         let now = self.database.now();
         let mut row = find(&transaction, id).await?.into_active_model();
         match change.access {

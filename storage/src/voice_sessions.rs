@@ -39,7 +39,7 @@ impl VoiceSessions {
 
     /// [`Error::Forbidden`] where the project is another's.
     pub async fn start(&self, owner: UserId, project: ProjectId) -> Result<VoiceSession> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let project = projects::owned(&transaction, owner, project).await?;
         let row = ActiveModel {
             id: ActiveValue::NotSet,
@@ -54,7 +54,7 @@ impl VoiceSessions {
 
     /// [`Error::Forbidden`] where the session is another's, [`Error::Input`] where it is finished already.
     pub async fn finish(&self, owner: UserId, id: VoiceSessionId) -> Result<VoiceSession> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let row = owned(&transaction, owner, id).await?;
         // A clock that was put back makes no session end before it began.
         let finished_at = self.database.now().max(row.started_at);

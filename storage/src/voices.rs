@@ -132,7 +132,7 @@ impl Voices {
 
     pub async fn delete(&self, owner: UserId, id: VoiceId) -> Result<()> {
         let database = self.database();
-        let transaction = database.begin().await?;
+        let transaction = database.begin(owner).await?;
         let row = owned(&transaction, owner, id).await?;
         let object_key = ObjectKey::parse(&row.object_key)?;
         garbage::add(&transaction, [row.object_key.clone()], database.now()).await?;
@@ -147,7 +147,7 @@ impl Voices {
     }
 
     async fn insert_row(&self, row: ActiveModel, room: Room) -> Result<VoiceProfile> {
-        let transaction = self.database().begin().await?;
+        let transaction = self.database().begin(room.owner).await?;
         check_room(&transaction, &room, self.files.default_quota_bytes).await?;
         let row = row.insert(&transaction).await?;
         transaction.commit().await?;

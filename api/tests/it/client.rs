@@ -135,7 +135,13 @@ async fn services_at(clock: Clock, default_quota_bytes: u64) -> (Services, TempD
     let database_url = format!("sqlite://{}/test.db?mode=rwc", directory.path().display());
     migrations::up(&database_url).await.unwrap();
     let data_directory = directory.path().to_owned();
-    let config = StorageConfig { database_url, data_directory, default_quota_bytes, retention: None };
+    let config = StorageConfig {
+        database_url,
+        database_connections: 1,
+        data_directory,
+        default_quota_bytes,
+        retention: None,
+    };
     let services = Services {
         storage: Storage::open_with_clock(&config, clock).await.unwrap(),
         probe: Arc::new(MagicProbe),

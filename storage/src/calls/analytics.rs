@@ -99,7 +99,7 @@ impl Calls {
 
     /// Whether the sums say what the calls themselves say. Reads them all, and holds up every change meanwhile.
     pub async fn sums_hold(&self, owner: UserId) -> Result<bool> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         Ok(summed(&transaction, owner).await? == kept(&transaction, owner).await?)
     }
 }

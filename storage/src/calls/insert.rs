@@ -49,7 +49,7 @@ impl Calls {
     /// Takes what can be taken, all at once; what became of each, in their order. A call that names a campaign and no
     /// agent has the campaign's. [`Error::NotFound`] where the owner is gone.
     pub async fn import(&self, owner: UserId, calls: Vec<NewCall>) -> Result<Vec<Outcome>> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         users::find(&transaction, owner).await?;
         let named = Named::find(&transaction, owner, &calls).await?;
         let mut outcomes = vec![Outcome::Duplicate; calls.len()];
@@ -103,7 +103,7 @@ pub(crate) async fn insert(
 
 /// Takes a call away, and what it added to the sums.
 pub(super) async fn remove(database: &Database, owner: UserId, id: CallId) -> Result<()> {
-    let transaction = database.begin().await?;
+    let transaction = database.begin(owner).await?;
     let of_owner = Column::UserId.eq(owner.as_uuid());
     let row = Entity::find_by_id(id.as_uuid()).filter(of_owner.clone()).one(&transaction).await?;
     let call = from_row(row.ok_or(Error::NotFound)?)?;

@@ -95,7 +95,7 @@ impl Campaigns {
         let now = self.database.now();
         let (start_time, end_time) = (new.start_time.map(stored_time), new.end_time.map(stored_time));
         check_times(start_time, end_time)?;
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(new.owner).await?;
         check_agent(&transaction, new.owner, new.agent).await?;
         let row = ActiveModel {
             id: Set(CampaignId::new().into()),
@@ -158,7 +158,7 @@ impl Campaigns {
     /// [`Campaigns::create`].
     pub async fn change(&self, owner: UserId, id: CampaignId, change: CampaignChange) -> Result<Campaign> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let row = owned(&transaction, owner, id).await?;
         let before = status_at(&row, now)?;
         match before {
@@ -187,7 +187,7 @@ impl Campaigns {
     /// [`Conflict::CampaignOver`] past its end, [`Conflict::CampaignWithoutAgent`] where nobody is there to call.
     pub async fn launch(&self, owner: UserId, id: CampaignId) -> Result<Campaign> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let launched = step(&[CampaignStatus::Draft, CampaignStatus::Paused], CampaignStatus::Active, now)
             .col_expr(Column::LaunchedAt, Expr::value(now))
             .filter(Column::Id.eq(id.as_uuid()))
@@ -213,7 +213,7 @@ impl Campaigns {
     /// [`Conflict::CampaignNotActive`] unless it is active.
     pub async fn pause(&self, owner: UserId, id: CampaignId) -> Result<Campaign> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let paused = step(&[CampaignStatus::Active], CampaignStatus::Paused, now)
             .col_expr(Column::PausedAt, Expr::value(now))
             .filter(Column::Id.eq(id.as_uuid()))
@@ -230,7 +230,7 @@ impl Campaigns {
 
     /// [`Conflict::CampaignActive`] while it is active.
     pub async fn delete(&self, owner: UserId, id: CampaignId) -> Result<()> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let deleted = Entity::delete_many()
             .filter(Column::Id.eq(id.as_uuid()))
             .filter(Column::UserId.eq(owner.as_uuid()))

@@ -3,7 +3,7 @@
 use super::{Job, Jobs, returning, update};
 use crate::{
     error::Result,
-    ids::JobId,
+    ids::{JobId, UserId},
     objects::ObjectKey,
     rows::jobs::{Column, Entity},
 };
@@ -68,6 +68,8 @@ impl Drop for Hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     pub job: JobId,
+    /// Of the job.
+    pub owner: UserId,
     pub epoch: i64,
 }
 
@@ -110,7 +112,7 @@ impl Jobs {
             .filter(Column::State.eq(JobState::Queued.as_str()))
             .filter(Column::CancelRequestedAt.is_null());
         let Some(row) = returning(self.database.writer(), change).await?.pop() else { return Ok(None) };
-        let lease = Lease { job: id, epoch: row.lease_epoch };
+        let lease = Lease { job: id, owner: row.owner_id.into(), epoch: row.lease_epoch };
         self.changed(id);
         let hold = self.held.hold(lease);
         Ok(Some(Claim { job: Job::try_from(row)?, lease, hold }))

@@ -10,7 +10,8 @@ use chrono::{DateTime, Utc};
 use pipeline::{parameters::JobKind, state::JobState};
 use sea_orm::{
     ColumnTrait, DerivePartialModel, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select, UpdateMany, sea_query::Expr,
+    QuerySelect, QueryTrait, Select, UpdateMany,
+    sea_query::{Expr, LockBehavior, LockType, SelectStatement},
 };
 use std::{
     cmp::Reverse,
@@ -22,6 +23,8 @@ use uuid::Uuid;
 /// How many waiting jobs one pick looks at, the first by priority and turn. Each owner's first job is among the first
 /// turns, so it takes more owners than this to keep one of them out of sight; they are seen in the next picks, by age.
 const WINDOW: usize = 256;
+/// How many wake-ups are taken for lost in one go. The queue is shallow, so there are hardly ever more.
+const LOST_AT_ONCE: u64 = 500;
 
 /// How many jobs of one kind are in one state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,10 +89,17 @@ impl Jobs {
     pub async fn requeue_lost(&self, older_than: Duration) -> Result<Vec<(JobKind, JobId)>> {
         let now = self.database.now();
         // Nothing that the owner sees changes, so the version stays.
+        let lost = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::State.eq(JobState::Queued.as_str()))
+            .filter(Column::QueuedAt.lt(now - older_than))
+            .order_by_asc(Column::QueuedAt)
+            .limit(LOST_AT_ONCE)
+            .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked);
         let change = Entity::update_many()
             .col_expr(Column::QueuedAt, Expr::value(now))
-            .filter(Column::State.eq(JobState::Queued.as_str()))
-            .filter(Column::QueuedAt.lt(now - older_than));
+            .filter(Column::Id.in_subquery(lost.into_query()));
         let rows = returning(self.database.writer(), change).await?;
         Ok(known(rows.into_iter().map(|row| (row.kind, row.id)).collect()))
     }
@@ -138,9 +148,20 @@ pub(super) fn mark(picked: &[Uuid], now: DateTime<Utc>) -> UpdateMany<Entity> {
     update()
         .col_expr(Column::State, Expr::value(JobState::Queued.as_str()))
         .col_expr(Column::QueuedAt, Expr::value(now))
+        .filter(Column::Id.in_subquery(still_waiting(picked)))
+}
+
+/// Those of them that wait. One that is being changed is passed over: it is looked at again soon, and two who wait for
+/// each other's rows would wait for ever.
+fn still_waiting(picked: &[Uuid]) -> SelectStatement {
+    Entity::find()
+        .select_only()
+        .column(Column::Id)
         .filter(Column::Id.is_in(picked.iter().copied()))
         // Else SQLite would rather walk through all that wait than find the few ids.
         .filter(not_looked_up(Column::State.eq(JobState::Waiting.as_str())))
+        .lock_with_behavior(LockType::Update, LockBehavior::SkipLocked)
+        .into_query()
 }
 
 /// How many jobs of each of the owners are queued or running.

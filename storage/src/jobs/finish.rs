@@ -21,7 +21,9 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use pipeline::{failure::Failure, media_info::MediaInfo, retry::backoff, state::JobState};
-use sea_orm::{ConnectionTrait, DatabaseTransaction, EntityTrait, Set, UpdateMany, sea_query::Expr};
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, EntityTrait, QuerySelect, Set, UpdateMany, sea_query::Expr,
+};
 use serde_json::Value;
 
 /// What a job made. The objects are published already; this makes them files.
@@ -56,8 +58,8 @@ impl Jobs {
             return Err(Error::internal("an output lies outside the keys of its lease. This is a bug."));
         }
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
-        let row = Entity::find_by_id(lease.job.as_uuid()).one(&transaction).await?;
+        let transaction = self.database.begin(lease.owner).await?;
+        let row = Entity::find_by_id(lease.job.as_uuid()).lock_exclusive().one(&transaction).await?;
         let row = match row {
             Some(row) if is_held(&row, lease)? => row,
             Some(row) if row.lease_epoch == lease.epoch && state(&row.state)? == JobState::Completed => {
@@ -90,7 +92,7 @@ impl Jobs {
     /// `random`, uniform in 0..1, spreads jobs that failed together.
     pub async fn fail(&self, lease: &Lease, failure: &Failure, random: f64) -> Result<bool> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(lease.owner).await?;
         let Some(row) = find_held(&transaction, lease).await? else { return Ok(false) };
         if row.cancel_requested_at.is_some() {
             end(&transaction, lease, End { state: JobState::Cancelled, error: None, now }).await?;
@@ -120,7 +122,7 @@ impl Jobs {
     /// The worker has to go before the job is done. Another may take it at once, and the attempt does not count.
     pub async fn hand_back(&self, lease: &Lease) -> Result<bool> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(lease.owner).await?;
         let Some(row) = find_held(&transaction, lease).await? else { return Ok(false) };
         if row.cancel_requested_at.is_some() {
             end(&transaction, lease, End { state: JobState::Cancelled, error: None, now }).await?;
@@ -173,7 +175,7 @@ fn is_held(row: &Model, lease: &Lease) -> Result<bool> {
 }
 
 async fn find_held(transaction: &DatabaseTransaction, lease: &Lease) -> Result<Option<Model>> {
-    let row = Entity::find_by_id(lease.job.as_uuid()).one(transaction).await?;
+    let row = Entity::find_by_id(lease.job.as_uuid()).lock_exclusive().one(transaction).await?;
     Ok(match row {
         Some(row) if is_held(&row, lease)? => Some(row),
         Some(_) | None => None,

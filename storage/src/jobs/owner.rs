@@ -91,7 +91,7 @@ impl Jobs {
     /// worker has stopped or died. [`Conflict::JobFinished`] where it completed or failed; once more is fine.
     pub async fn cancel(&self, owner: UserId, id: JobId) -> Result<Job> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let row = owned(&transaction, owner, id).await?;
         let change = match super::state(&row.state)? {
             JobState::Waiting | JobState::Queued => update()
@@ -114,7 +114,7 @@ impl Jobs {
     /// the errors of [`Jobs::submit`] where its files are gone.
     pub async fn retry(&self, owner: UserId, id: JobId) -> Result<Job> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let failed = Job::try_from(owned(&transaction, owner, id).await?)?;
         if failed.state != JobState::Failed {
             return Err(Conflict::JobNotFailed.into());

@@ -13,7 +13,7 @@ async fn hot_queries_seek_and_never_sort() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}?mode=rwc", directory.path().join("plans.db").display());
     migrations::up(&url).await.unwrap();
-    let database = Database::open(&url, Clock::system()).await.unwrap();
+    let database = Database::open(&url, 1, Clock::system()).await.unwrap();
     let (kind, now, ada) = (JobKind::Transcribe, database.now(), UserId::new());
     let line = submit::Line { kind, priority: 0 };
     let plan = async |query: &dyn Fn() -> Statement| plan(&database, query()).await;

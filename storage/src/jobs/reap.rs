@@ -17,7 +17,7 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-/// Jobs taken back in one transaction.
+/// Jobs looked at in one go.
 const BATCH: u64 = 100;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,28 +37,35 @@ impl Jobs {
         let alive = self.held.jobs();
         loop {
             let now = self.database.now();
-            // Looked for outside the transaction, so that finding none, as usual, takes nobody's turn to write.
-            if expired(now, &alive).one(self.database.reader()).await?.is_none() {
+            let rows = expired(now, &alive).limit(BATCH).all(self.database.reader()).await?;
+            if rows.is_empty() {
                 return Ok(reaped);
             }
-            let transaction = self.database.begin().await?;
-            let rows = expired(now, &alive).limit(BATCH).all(&transaction).await?;
-            let mut ends = vec![];
             for row in rows {
-                ends.push((JobId::from(row.id), take_back(&transaction, &row, now).await?));
-            }
-            transaction.commit().await?;
-            for (job, end) in ends {
-                match end {
-                    JobState::Waiting => reaped.returned.push(job),
-                    JobState::Cancelled => reaped.cancelled.push(job),
-                    JobState::Failed | JobState::Queued | JobState::Running | JobState::Completed => {
+                let job = JobId::from(row.id);
+                match self.reap_one(row, now).await? {
+                    Some(JobState::Waiting) => reaped.returned.push(job),
+                    Some(JobState::Cancelled) => reaped.cancelled.push(job),
+                    Some(JobState::Failed | JobState::Queued | JobState::Running | JobState::Completed) => {
                         reaped.poisoned.push(job);
                     }
+                    // Its holder renewed it, or another reaper was quicker.
+                    None => continue,
                 }
                 self.nudge(job);
             }
         }
+    }
+
+    /// The state in which the job is now, unless its lease holds after all.
+    async fn reap_one(&self, seen: Model, now: DateTime<Utc>) -> Result<Option<JobState>> {
+        let transaction = self.database.begin(seen.owner_id).await?;
+        let still =
+            expired(now, &[]).filter(Column::Id.eq(seen.id)).filter(Column::LeaseEpoch.eq(seen.lease_epoch));
+        let Some(row) = still.lock_exclusive().one(&transaction).await? else { return Ok(None) };
+        let end = take_back(&transaction, &row, now).await?;
+        transaction.commit().await?;
+        Ok(Some(end))
     }
 }
 
@@ -74,7 +81,7 @@ fn expired(now: DateTime<Utc>, alive: &[Uuid]) -> sea_orm::Select<Entity> {
 
 /// The state in which the job is now.
 async fn take_back(transaction: &DatabaseTransaction, row: &Model, now: DateTime<Utc>) -> Result<JobState> {
-    let lease = Lease { job: row.id.into(), epoch: row.lease_epoch };
+    let lease = Lease { job: row.id.into(), owner: row.owner_id.into(), epoch: row.lease_epoch };
     let crashes = row.crashes + 1;
     if row.cancel_requested_at.is_some() {
         end(transaction, &lease, End { state: JobState::Cancelled, error: None, now }).await?;

@@ -57,7 +57,7 @@ impl Jobs {
     /// [`Conflict::IdempotencyKeyReused`].
     pub async fn submit(&self, new: NewJob) -> Result<Submitted> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(new.owner).await?;
         if let Some(idempotency) = &new.idempotency
             && let Some(job) = same(&transaction, new.owner, idempotency, now).await?
         {

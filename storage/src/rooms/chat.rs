@@ -26,7 +26,7 @@ impl Meetings {
     /// [`Conflict::SessionNotLive`](crate::error::Conflict) or
     /// [`Conflict::NotJoined`](crate::error::Conflict) where there is nobody to talk to.
     pub async fn say(&self, user: UserId, id: MeetingId, text: String) -> Result<Message> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(id).await?;
         Seat::hold(&transaction, user, id).await?.into_present()?;
         let row = ActiveModel {
             id: Set(MessageId::new().into()),

@@ -118,7 +118,7 @@ impl Recordings {
         chunk: Model,
     ) -> Result<(Recording, Option<ObjectKey>)> {
         let now = self.database().now();
-        let transaction = self.database().begin().await?;
+        let transaction = self.database().begin(id).await?;
         let recording = check_open(held(&transaction, host, id).await?)?;
         let replaced = Entity::find_by_id((id.as_uuid(), chunk.number)).one(&transaction).await?;
         let mut growth = Growth { chunks: 1, bytes: chunk.size_bytes };

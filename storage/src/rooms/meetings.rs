@@ -59,7 +59,7 @@ impl Meetings {
     /// [`Conflict::RoomLive`] while the room has a live one.
     pub async fn start(&self, owner: UserId, room: RoomId, scheduled: Option<MeetingId>) -> Result<Meeting> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let room = owned(&transaction, owner, room).await?;
         let row = match scheduled {
             None => {
@@ -83,7 +83,7 @@ impl Meetings {
 
     pub async fn schedule(&self, owner: UserId, room: RoomId, start: DateTime<Utc>) -> Result<Meeting> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let room = owned(&transaction, owner, room).await?;
         let row = ActiveModel {
             status: Set(MeetingStatus::Scheduled.as_str().to_owned()),
@@ -98,7 +98,7 @@ impl Meetings {
     /// [`Conflict::SessionNotScheduled`] unless it is yet to be.
     pub async fn cancel(&self, host: UserId, id: MeetingId) -> Result<Meeting> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(id).await?;
         Seat::hold(&transaction, host, id).await?.check_host()?;
         let step = Step { from: MeetingStatus::Scheduled, to: MeetingStatus::Cancelled, now };
         if step.of(id.as_uuid()).exec(&transaction).await?.rows_affected == 0 {
@@ -112,7 +112,7 @@ impl Meetings {
     /// Everybody leaves, and the recording stops. [`Conflict::SessionNotLive`] unless it is live.
     pub async fn end(&self, host: UserId, id: MeetingId) -> Result<Meeting> {
         let now = self.database.now();
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(id).await?;
         Seat::hold(&transaction, host, id).await?.check_host()?;
         let step = Step { from: MeetingStatus::Live, to: MeetingStatus::Ended, now };
         let change = step.of(id.as_uuid()).col_expr(Column::ActualEndTime, Expr::value(now));

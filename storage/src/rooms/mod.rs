@@ -124,7 +124,7 @@ impl Rooms {
 
     /// [`Error::Input`] where a room without a passcode is to stay locked.
     pub async fn change(&self, owner: UserId, id: RoomId, change: RoomChange) -> Result<Room> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let row = owned(&transaction, owner, id).await?;
         let passcode_hash = match change.door {
             Door::AsBefore => row.passcode_hash.clone(),
@@ -149,7 +149,7 @@ impl Rooms {
 
     /// Its sessions and all that was said in them go with it; files that were made of recordings stay.
     pub async fn delete(&self, owner: UserId, id: RoomId) -> Result<()> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(owner).await?;
         let row = owned(&transaction, owner, id).await?;
         recordings::discard_of_room(&transaction, id, self.database.now()).await?;
         row.delete(&transaction).await?;

@@ -67,7 +67,7 @@ impl Meetings {
     /// [`Conflict::SessionNotLive`] where the session is not live. Who has left comes back as what they were.
     pub async fn join(&self, entrance: Entrance) -> Result<Participant> {
         let Entrance { user, meeting, passcode_hash } = entrance;
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(meeting).await?;
         let row = sessions::Entity::find_by_id(meeting.as_uuid()).lock_exclusive().one(&transaction).await?;
         let row = row.ok_or(Error::NotFound)?;
         let room = room_of(&transaction, &row).await?;
@@ -82,7 +82,7 @@ impl Meetings {
 
     /// Whoever has left already stays away.
     pub async fn leave(&self, user: UserId, id: MeetingId) -> Result<()> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(id).await?;
         let row = Seat::hold(&transaction, user, id).await?.participant.ok_or(Error::NotFound)?;
         if row.leave_time.is_none() {
             let mut row = row.into_active_model();
@@ -126,7 +126,7 @@ impl Meetings {
         id: MeetingId,
         appointment: Appointment,
     ) -> Result<Participant> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(id).await?;
         let seat = Seat::hold(&transaction, host, id).await?;
         seat.check_host()?;
         check_live(&seat.meeting)?;
@@ -144,7 +144,7 @@ impl Meetings {
 
     /// [`Conflict::ScreenTaken`] while somebody else shows theirs; once more is fine.
     pub async fn share_screen(&self, user: UserId, id: MeetingId) -> Result<Participant> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(id).await?;
         let seat = Seat::hold(&transaction, user, id).await?;
         let mut row = seat.into_present()?.into_active_model();
         row.is_sharing_screen = Set(true);
@@ -159,7 +159,7 @@ impl Meetings {
     /// One's own, or as host or moderator whoever's; theirs is the participant returned.
     /// [`Conflict::ScreenFree`] where nobody shows any.
     pub async fn stop_sharing(&self, user: UserId, id: MeetingId) -> Result<Participant> {
-        let transaction = self.database.begin().await?;
+        let transaction = self.database.begin(id).await?;
         let seat = Seat::hold(&transaction, user, id).await?;
         check_live(&seat.meeting)?;
         let sharing = Entity::find()

@@ -12,7 +12,7 @@ use super::{
     settling::HOLD,
 };
 use crate::{
-    database::Database,
+    database::{Database, Turn},
     error::{Conflict, Error, Result},
     files::Files,
     ids::{FileId, JobId, MeetingId, RecordingId, RoomId, UserId},
@@ -73,7 +73,7 @@ impl Recordings {
     /// [`Conflict::SessionNotLive`], or [`Conflict::RecordingRuns`] where one does.
     pub async fn start(&self, host: UserId, meeting: MeetingId) -> Result<Recording> {
         let now = self.database().now();
-        let transaction = self.database().begin().await?;
+        let transaction = self.database().begin(meeting).await?;
         let seat = Seat::hold(&transaction, host, meeting).await?;
         seat.check_host()?;
         check_live(&seat.meeting)?;
@@ -167,7 +167,7 @@ impl Recordings {
     /// None where the latest recording is not in a status that the step leads away from.
     async fn change(&self, host: UserId, meeting: MeetingId, step: Step) -> Result<Option<Recording>> {
         let now = self.database().now();
-        let transaction = self.database().begin().await?;
+        let transaction = self.database().begin(meeting).await?;
         let seat = Seat::hold(&transaction, host, meeting).await?;
         seat.check_host()?;
         let Some(latest) = latest(&transaction, meeting).await? else { return Ok(None) };
@@ -269,7 +269,7 @@ pub(super) async fn discard_of_room(
 
 /// Takes the chunks of what failed before `before`: nobody has mended it.
 pub(crate) async fn sweep(database: &Database, before: DateTime<Utc>) -> Result<()> {
-    let transaction = database.begin().await?;
+    let transaction = database.begin(Turn::named("sweep of recordings")).await?;
     let failed = Entity::find()
         .filter(Column::Status.eq(RecordingStatus::Failed.as_str()))
         .filter(Column::SettledAt.is_null())

@@ -10,6 +10,7 @@ use super::{
     },
 };
 use crate::{
+    database::Turn,
     error::{Error, Result},
     ids::{FileId, JobId, MeetingId, UserId},
 };
@@ -43,7 +44,7 @@ impl Recordings {
         if let Some(meeting) = meeting {
             free = free.add(Column::SessionId.eq(meeting.as_uuid()));
         }
-        let transaction = self.database().begin().await?;
+        let transaction = self.database().begin(Turn::named("recordings to settle")).await?;
         let row = Entity::find()
             .filter(free.clone())
             .order_by_asc(Column::LastChunkAt)
@@ -83,7 +84,7 @@ impl Recordings {
 
     /// Nothing is left to make of it. Returns it as it is now.
     pub async fn settle(&self, recording: &Recording, settled: Settled) -> Result<Recording> {
-        let transaction = self.database().begin().await?;
+        let transaction = self.database().begin(recording.id).await?;
         let update = unsettled(recording).col_expr(Column::SettledAt, Expr::value(self.database().now()));
         let update = match settled {
             Settled::Job(job) => update.col_expr(Column::JobId, Expr::value(job.as_uuid())),

@@ -1,5 +1,6 @@
 //! The end of an account.
 
+use crate::back_end::FLEET;
 use crate::world::{World, audio, idempotency, new_agent, transcribe};
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::json;
@@ -167,22 +168,28 @@ async fn tables_naming(world: &World, user: UserId) -> Vec<String> {
         database.query_all_raw(statement).await.unwrap()
     };
     let (id, text) = (user.as_uuid().simple().to_string(), user.to_string());
-    let tables = query("SELECT name FROM sqlite_master WHERE type = 'table'".to_owned()).await;
+    let columns = if FLEET {
+        "SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = 'public'"
+    } else {
+        "SELECT tables.name, columns.name FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns \
+         WHERE tables.type = 'table'"
+    };
     let mut found = vec![];
-    for table in tables {
-        let table: String = table.try_get_by_index(0).unwrap();
+    for column in query(columns.to_owned()).await {
+        let table: String = column.try_get_by_index(0).unwrap();
+        let column: String = column.try_get_by_index(1).unwrap();
         if table == "security_events" {
             continue;
         }
-        for column in query(format!("SELECT name FROM pragma_table_info('{table}')")).await {
-            let column: String = column.try_get_by_index(0).unwrap();
-            let naming = format!(
-                "SELECT 1 FROM \"{table}\" WHERE \"{column}\" = x'{id}' OR \"{column}\" LIKE '%{text}%' \
-                 OR \"{column}\" LIKE '%ada@example.org%'"
-            );
-            if !query(naming).await.is_empty() {
-                found.push(format!("{table}.{column}"));
-            }
+        // SQLite keeps ids as bytes.
+        let (as_text, bytes) =
+            if FLEET { ("::text", "FALSE".to_owned()) } else { ("", format!("\"{column}\" = x'{id}'")) };
+        let naming = format!(
+            "SELECT 1 FROM \"{table}\" WHERE {bytes} OR \"{column}\"{as_text} LIKE '%{text}%' \
+             OR \"{column}\"{as_text} LIKE '%ada@example.org%'"
+        );
+        if !query(naming).await.is_empty() {
+            found.push(format!("{table}.{column}"));
         }
     }
     found

@@ -5,6 +5,7 @@
 mod accounts;
 mod agents;
 mod audit;
+mod back_end;
 mod calls;
 mod campaigns;
 mod conversations;

@@ -2,6 +2,8 @@
 
 use crate::servers::Postgres;
 use crate::world::World;
+use futures_util::future::try_join_all;
+use sea_orm::ConnectionTrait as _;
 use storage::page::Page;
 
 #[tokio::test]
@@ -38,6 +40,25 @@ async fn an_open_storage_answers() {
     let world = World::new().await;
     world.storage.ping().await.unwrap();
     assert!(world.storage.objects.free_bytes().await.unwrap().unwrap() > 0);
+}
+
+/// As in a fleet that goes from one version to the next, and back.
+#[tokio::test]
+async fn a_schema_of_a_newer_version_is_left_as_it_is() {
+    let world = World::new().await;
+    let database = sea_orm::Database::connect(&world.config.database_url).await.unwrap();
+    let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29991231_000001_wings', 1)";
+    database.execute_unprepared(newer).await.unwrap();
+    migrations::up(&world.config.database_url).await.unwrap();
+    world.user("ada").await;
+}
+
+#[tokio::test]
+async fn those_who_migrate_at_once_wait_for_each_other() {
+    let postgres = Postgres::start();
+    let url = postgres.url();
+    try_join_all((0..4).map(|_| migrations::up(&url))).await.unwrap();
+    assert_eq!(migrations::pending(&url).await.unwrap(), Vec::<String>::new());
 }
 
 /// Rows of the schema before are there in the one after it.

@@ -1,5 +1,6 @@
 //! A storage of its own for a test, with a clock that the test moves, and short ways to what most tests need.
 
+use crate::back_end;
 use pipeline::{
     media_info::{AudioInfo, MediaInfo, VideoInfo},
     parameters::{JobKind, Parameters, Transcribe, TranscribeTask, TranscriptFormat},
@@ -33,12 +34,12 @@ impl World {
     pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = StorageConfig {
-            database_url: format!("sqlite://{}?mode=rwc", directory.path().join("voxmill.db").display()),
+            database_url: back_end::database(directory.path()).await,
+            database_connections: 8,
             data_directory: directory.path().join("data"),
             default_quota_bytes: QUOTA,
             retention: Some(RETENTION),
         };
-        migrations::up(&config.database_url).await.unwrap();
         let clock = Clock::system();
         let storage = Storage::open_with_clock(&config, clock.clone()).await.unwrap();
         Self { storage, clock, config, directory }
