@@ -83,12 +83,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use client_address::{InvalidNetwork, Network};
 pub use live::LiveKit;
+pub use operations::Observed;
 pub use rates::{InvalidRate, Rate, Rates};
 
 use app::App;
 use connections::{Counted, Guarded, Requests};
 use document::Routes;
 use doors::{Mail, Probe, Speech};
+use operations::JobMetrics;
 
 /// How the server behaves. Read once at start.
 #[derive(Clone)]
@@ -152,6 +154,8 @@ pub struct Services {
 
 /// How long requests under way may take once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(30);
+/// How long a connection of a watcher may be idle.
+const OPERATIONS_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Answers HTTP on `listener` until `services.shutdown`; then takes no new connections, ends event streams, and gives
 /// requests under way 30 seconds.
@@ -170,6 +174,24 @@ pub async fn serve(listener: TcpListener, services: Services) -> io::Result<()> 
     let routes = Counted { inner: routes_of(app).boxed(), requests };
     Server::new_with_acceptor(acceptor)
         .name("api")
+        .run_with_graceful_shutdown(routes, shutdown.cancelled_owned(), Some(GRACE))
+        .await
+}
+
+/// Answers on `listener` what those who run the server ask of a process that serves no clients: `/health`, `/readiness`
+/// and `/metrics`, until its shutdown.
+pub async fn serve_operations(listener: TcpListener, observed: Observed) -> io::Result<()> {
+    let shutdown = observed.shutdown.clone();
+    let operations = operations::OperationsApi { observed, jobs: JobMetrics::Left };
+    let routes = Route::new()
+        .nest("/", document::service(operations))
+        .with(NormalizePath::new(TrailingSlash::Trim))
+        .map_to_response()
+        .around(edge::answer)
+        .around(edge::trace);
+    Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)
+        .name("operations")
+        .idle_timeout(OPERATIONS_PATIENCE)
         .run_with_graceful_shutdown(routes, shutdown.cancelled_owned(), Some(GRACE))
         .await
 }
@@ -288,9 +310,19 @@ fn apis(app: &Arc<App>) -> Apis {
     let operations = (
         usage::UsageApi { app: app() },
         admin::AdminApi { app: app() },
-        operations::OperationsApi { app: app() },
+        operations::OperationsApi { observed: observed(&app()), jobs: JobMetrics::Shown },
     );
     (accounts, media, meetings, calling, operations)
+}
+
+fn observed(app: &App) -> Observed {
+    let Services { storage, metrics, shutdown, config, .. } = &app.services;
+    Observed {
+        storage: storage.clone(),
+        metrics: metrics.clone(),
+        metrics_token: config.metrics_token.clone(),
+        shutdown: shutdown.clone(),
+    }
 }
 
 fn password_reset_page() -> Response {

@@ -7,16 +7,38 @@ use chrono::Utc;
 use poem::Request;
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
+use storage::Storage;
+use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
 use crate::caller;
 use crate::dto::time::Timestamp;
 use crate::error::{ApiError, Result};
 use crate::peer;
 use crate::tags::Tag;
 
+/// What can be seen of a process.
+#[derive(Clone)]
+pub struct Observed {
+    pub storage: Storage,
+    /// Renders the metrics of this process as Prometheus text.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Opens the metrics, sent as Bearer; without one they are for this machine alone.
+    pub metrics_token: Option<String>,
+    /// Cancelled when the process is told to stop.
+    pub shutdown: CancellationToken,
+}
+
 pub(crate) struct OperationsApi {
-    pub(crate) app: Arc<App>,
+    pub(crate) observed: Observed,
+    pub(crate) jobs: JobMetrics,
+}
+
+/// Whether the metrics tell of the jobs of all processes too. One that answers clients does; of a thousand workers each
+/// tells of itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JobMetrics {
+    Shown,
+    Left,
 }
 
 #[derive(Object)]
@@ -60,7 +82,7 @@ impl OperationsApi {
     /// Can the process work
     #[oai(path = "/readiness", method = "get", operation_id = "get_readiness")]
     async fn readiness(&self) -> ReadinessResponse {
-        let storage = &self.app.services.storage;
+        let storage = &self.observed.storage;
         let readiness = Readiness {
             database: condition("database", storage.ping().await),
             storage: condition("storage", storage.objects.free_bytes().await),
@@ -69,7 +91,7 @@ impl OperationsApi {
         };
         let Readiness { database, storage, cache } = &readiness;
         let ready = [database, storage, cache].into_iter().all(|condition| *condition == Condition::Ok);
-        match ready && !self.app.services.shutdown.is_cancelled() {
+        match ready && !self.observed.shutdown.is_cancelled() {
             true => ReadinessResponse::Ready(Json(readiness)),
             false => ReadinessResponse::Unready(Json(readiness)),
         }
@@ -80,23 +102,37 @@ impl OperationsApi {
     /// For callers on the same machine; where a token is configured, for whoever sends it as Bearer.
     #[oai(path = "/metrics", method = "get", operation_id = "get_metrics")]
     async fn metrics(&self, request: &Request) -> Result<PlainText<String>> {
-        may_watch(request, self.app.services.config.metrics_token.as_deref())?;
-        let mut text = (self.app.services.metrics)();
-        let counts = self.app.services.storage.jobs.counts().await?;
-        text += "# HELP voxmill_jobs Jobs by kind and state\n# TYPE voxmill_jobs gauge\n";
-        for count in &counts {
-            let (kind, state) = (count.kind.as_str(), count.state.as_str());
-            let _ = writeln!(text, "voxmill_jobs{{kind=\"{kind}\",state=\"{state}\"}} {}", count.count);
-        }
-        text += "# HELP voxmill_jobs_oldest_seconds Age of the oldest job by kind and state\n";
-        text += "# TYPE voxmill_jobs_oldest_seconds gauge\n";
-        for count in &counts {
-            let (kind, state) = (count.kind.as_str(), count.state.as_str());
-            let age = count.oldest_seconds;
-            let _ = writeln!(text, "voxmill_jobs_oldest_seconds{{kind=\"{kind}\",state=\"{state}\"}} {age}");
+        may_watch(request, self.observed.metrics_token.as_deref())?;
+        let mut text = (self.observed.metrics)();
+        if self.jobs == JobMetrics::Shown {
+            text += &job_metrics(&self.observed.storage).await?;
         }
         Ok(PlainText(text))
     }
+}
+
+/// Counted in the database.
+async fn job_metrics(storage: &Storage) -> Result<String> {
+    let mut text = String::new();
+    let counts = storage.jobs.counts().await?;
+    text += "# HELP voxmill_jobs Jobs by kind and state\n# TYPE voxmill_jobs gauge\n";
+    for count in &counts {
+        let (kind, state) = (count.kind.as_str(), count.state.as_str());
+        let _ = writeln!(text, "voxmill_jobs{{kind=\"{kind}\",state=\"{state}\"}} {}", count.count);
+    }
+    text += "# HELP voxmill_jobs_oldest_seconds Age of the oldest job by kind and state\n";
+    text += "# TYPE voxmill_jobs_oldest_seconds gauge\n";
+    for count in &counts {
+        let (kind, state) = (count.kind.as_str(), count.state.as_str());
+        let age = count.oldest_seconds;
+        let _ = writeln!(text, "voxmill_jobs_oldest_seconds{{kind=\"{kind}\",state=\"{state}\"}} {age}");
+    }
+    text += "# HELP voxmill_worker_slots Jobs that the live workers run at once, by kind\n";
+    text += "# TYPE voxmill_worker_slots gauge\n";
+    for (kind, slots) in storage.workers.slots().await? {
+        let _ = writeln!(text, "voxmill_worker_slots{{kind=\"{}\"}} {slots}", kind.as_str());
+    }
+    Ok(text)
 }
 
 fn may_watch(request: &Request, token: Option<&str>) -> Result<()> {

@@ -3,7 +3,8 @@
 //! A key `some_key` of the file is `VOXMILL_SOME_KEY` in the environment; a secret may also be named by
 //! `VOXMILL_…_FILE`. An unknown key is an error in both.
 
-use anyhow::{Context as _, bail};
+use crate::serve::Part;
+use anyhow::{Context as _, anyhow, bail};
 use api::{LiveKit, Network, Rate, Rates};
 use clap::Args;
 use pipeline::parameters::JobKind;
@@ -14,6 +15,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use storage::users::Role;
 use toml::{Table, Value};
+use worker::engines::Device;
 
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Overrides {
@@ -26,6 +28,20 @@ pub(crate) struct Overrides {
     /// Address and port to listen on
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub bind: Option<String>,
+}
+
+/// What a process that works takes besides.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Work {
+    /// Kinds of job to take, such as transcribe,clone-voice; all where none is named
+    #[arg(long, value_name = "KINDS")]
+    pub queues: Option<String>,
+    /// Jobs at once, by kind, such as transcribe=2
+    #[arg(long, value_name = "KIND=NUMBER")]
+    pub slots: Option<String>,
+    /// Where speech is transcribed: cpu, or cuda:0 for the first graphics card
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
 }
 
 /// Every key, with its default. An empty string or list is "not set".
@@ -96,6 +112,10 @@ pub(crate) struct Config {
     pub currency: String,
     /// Connections at once. A process may usually have 1,024 files open: half of them for what the requests open.
     pub max_connections: usize,
+    /// The kinds of job that are taken here; all where none is named.
+    pub queues: Vec<JobKind>,
+    /// Where speech is transcribed: `cpu`, or `cuda:0` for the first graphics card.
+    pub device: String,
     /// Jobs that run at once, by kind; one where a kind is not named.
     pub slots: BTreeMap<JobKind, usize>,
     /// Threads of one transcription; 0 takes half the cores of the machine: whisper.cpp's threads spin while they wait, and
@@ -150,6 +170,8 @@ impl Default for Config {
             call_price_per_minute: 0.0,
             currency: "USD".to_owned(),
             max_connections: 512,
+            queues: vec![],
+            device: "cpu".to_owned(),
             slots: JobKind::ALL.into_iter().map(|kind| (kind, 1)).collect(),
             threads: 0,
             job_time_limit_seconds: 6 * 3600,
@@ -179,7 +201,15 @@ impl Config {
     /// # Errors
     /// An unreadable file, an unknown key, or a value of the wrong type; the sentence names it.
     pub(crate) fn load(overrides: &Overrides) -> anyhow::Result<Self> {
-        let mut config = Self::read(overrides.config.as_deref(), variables()?.into_iter())?;
+        Self::load_for_work(overrides, &Work::default())
+    }
+
+    /// # Errors
+    /// As [`Config::load`].
+    pub(crate) fn load_for_work(overrides: &Overrides, work: &Work) -> anyhow::Result<Self> {
+        let told = [("QUEUES", &work.queues), ("SLOTS", &work.slots), ("DEVICE", &work.device)];
+        let told = told.into_iter().filter_map(|(key, text)| Some((format!("{PREFIX}{key}"), text.clone()?)));
+        let mut config = Self::read(overrides.config.as_deref(), variables()?.into_iter().chain(told))?;
         if let Some(data_dir) = &overrides.data_dir {
             config.data_dir.clone_from(data_dir);
         }
@@ -270,9 +300,49 @@ impl Config {
                 bail!("smtp_url needs public_url or password_reset_url, for the links in mail");
             }
         }
+        self.device()?;
         self.rates()?;
         self.trusted_proxies()?;
         Ok(())
+    }
+
+    /// # Errors
+    /// Where a process of this part would share nothing with the others; the sentence names what is not set.
+    pub(crate) fn check_for(&self, part: Part) -> anyhow::Result<()> {
+        if part == Part::All {
+            return Ok(());
+        }
+        let shared = [
+            ("database_url", self.database_url.starts_with("postgres")),
+            ("token_secret", part != Part::Api || !self.token_secret.is_empty()),
+            ("url_secret", part != Part::Api || !self.url_secret.is_empty()),
+        ];
+        let missing: Vec<_> = shared.iter().filter(|(_, is_set)| !is_set).map(|(key, _)| *key).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "processes of a fleet share a Postgres database, Redis, an S3 store and their secrets; set {}, the same for all, \
+             or run everything in one process with: voxmill serve",
+            missing.join(", ")
+        )
+    }
+
+    /// Slots of the kinds that are taken here.
+    pub(crate) fn slots(&self) -> BTreeMap<JobKind, usize> {
+        let mut slots = self.slots.clone();
+        slots.retain(|kind, _| self.queues.is_empty() || self.queues.contains(kind));
+        slots
+    }
+
+    pub(crate) fn device(&self) -> anyhow::Result<Device> {
+        let device: Device = self.device.parse().map_err(|problem| anyhow!("device: {problem}"))?;
+        if device != Device::Cpu && !models::whisper::CUDA {
+            bail!(
+                "device is {device}, and this voxmill was built without CUDA; use the image for it, or device=cpu"
+            );
+        }
+        Ok(device)
     }
 
     /// None where no server is configured.
@@ -424,6 +494,8 @@ mod tests {
         let slots = read("", &[("VOXMILL_SLOTS", "clone-voice=2, transcribe=4")]).unwrap().slots;
         assert_eq!((slots[&JobKind::CloneVoice], slots[&JobKind::Transcribe]), (2, 4));
         assert_eq!((slots.len(), slots[&JobKind::ExtractAudio]), (JobKind::ALL.len(), 1));
+        let taken = read("", &[("VOXMILL_QUEUES", "transcribe"), ("VOXMILL_SLOTS", "transcribe=4")]).unwrap();
+        assert_eq!(taken.slots().into_iter().collect::<Vec<_>>(), [(JobKind::Transcribe, 4)]);
     }
 
     #[test]
@@ -438,7 +510,10 @@ mod tests {
         assert!(refused("", &[("VOXMILL_CALL_PRICE_PER_MINUTE", "nan")]).contains("call_price_per_minute"));
         assert!(refused("slots = { dance = 1 }", &[]).contains("dance"));
         assert!(refused("", &[("VOXMILL_SLOTS", "transcribe=0")]).contains("transcribe must be at least 1"));
-        assert!(refused("", &[("VOXMILL_DATABASE_URL", "postgres://localhost/voxmill")]).contains("SQLite"));
+        assert!(refused("", &[("VOXMILL_DATABASE_URL", "mysql://localhost/voxmill")]).contains("SQLite"));
+        assert!(refused("", &[("VOXMILL_QUEUES", "dance")]).contains("dance"));
+        assert!(refused("", &[("VOXMILL_DEVICE", "abacus")]).contains("cuda:0"));
+        assert!(refused("", &[("VOXMILL_DEVICE", "cuda:1")]).contains("without CUDA"));
         assert!(refused("livekit_api_key = 'key'", &[]).contains("livekit_api_secret"));
         assert!(refused("", &[("VOXMILL_ROLE_RATE_LIMITS", "king=5")]).contains("king"));
         assert!(refused("", &[("VOXMILL_ROLE_RATE_LIMITS", "admin=0")]).contains("configuration"));

@@ -217,7 +217,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
     use tokio::sync::Semaphore;
-    use worker::engines::{EngineConfig, Engines};
+    use worker::engines::{Device, EngineConfig, Engines};
 
     #[tokio::test]
     async fn a_request_does_not_wait_for_its_turn_for_ever() {
@@ -225,7 +225,7 @@ mod tests {
         let patience = Duration::from_millis(50);
         let media = Media { slots, patience, ..Media::new(serve::media_runner(&Config::default()).unwrap()) };
         let work = tempfile::tempdir().unwrap();
-        let config = EngineConfig { threads: 1, idle: Duration::ZERO };
+        let config = EngineConfig { threads: 1, idle: Duration::ZERO, device: Device::Cpu };
         let speech = WorkerSpeech {
             engines: Arc::new(Engines::new(serve::catalogue(&Config::default()), config)),
             media: media.clone(),

@@ -2,7 +2,7 @@
 
 use crate::client::{Client, first_file, text};
 use crate::config::{Config, Overrides};
-use crate::serve::Server;
+use crate::serve::{Part, Server};
 use crate::{logging, say};
 use anyhow::{Context as _, bail};
 use clap::{ArgGroup, Args};
@@ -120,7 +120,7 @@ impl OwnServer {
         let data = tempfile::Builder::new().prefix("voxmill-").tempdir()?;
         let config = own_config(Config::load(&Overrides::default())?, data.path());
         logging::start(&config)?;
-        Ok(Self { server: Server::start(&config).await?, _data: data })
+        Ok(Self { server: Server::start(&config, Part::All).await?, _data: data })
     }
 
     pub(crate) fn url(&self) -> String {

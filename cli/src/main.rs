@@ -15,7 +15,8 @@ mod submit;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use config::{Config, Overrides};
+use config::{Config, Overrides, Work};
+use serve::Part;
 use std::process::ExitCode;
 
 /// Voice and video processing: extracts sound, transcribes, clones voices, dubs video.
@@ -29,7 +30,21 @@ struct Command {
 #[derive(Subcommand)]
 enum Action {
     /// Run the server: HTTP, queue and workers in one process
-    Serve(Overrides),
+    Serve {
+        #[command(flatten)]
+        overrides: Overrides,
+        #[command(flatten)]
+        work: Work,
+    },
+    /// Run HTTP alone, as one of many over Postgres, Redis and S3
+    Api(Overrides),
+    /// Run jobs alone, as one of many over Postgres, Redis and S3
+    Worker {
+        #[command(flatten)]
+        overrides: Overrides,
+        #[command(flatten)]
+        work: Work,
+    },
     /// Bring the database to this version's schema
     Migrate {
         #[command(flatten)]
@@ -78,7 +93,13 @@ fn run(action: Action) -> ExitCode {
 
 async fn perform(action: Action) -> anyhow::Result<ExitCode> {
     match action {
-        Action::Serve(overrides) => serve::run(Config::load(&overrides)?).await?,
+        Action::Serve { overrides, work } => {
+            serve::run(Config::load_for_work(&overrides, &work)?, Part::All).await?;
+        }
+        Action::Api(overrides) => serve::run(Config::load(&overrides)?, Part::Api).await?,
+        Action::Worker { overrides, work } => {
+            serve::run(Config::load_for_work(&overrides, &work)?, Part::Worker).await?;
+        }
         Action::Migrate { overrides, down } => serve::migrate(&Config::load(&overrides)?, down).await?,
         Action::Models(models) => return models.run().await,
         Action::Submit(submit) => return submit.run().await,

@@ -29,10 +29,19 @@ use worker::engines::{EngineConfig, Engines};
 /// How long a client may be silent where it is its turn.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Serves until SIGTERM or SIGINT, then drains.
-pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
+/// Which part of the work a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// HTTP and jobs.
+    All,
+    Api,
+    Worker,
+}
+
+/// Does its part until SIGTERM or SIGINT, then drains.
+pub(crate) async fn run(config: Config, part: Part) -> anyhow::Result<()> {
     logging::start(&config)?;
-    let server = Server::start(&config).await?;
+    let server = Server::start(&config, part).await?;
     tracing::info!("listening on http://{}", server.address);
     let shutdown = server.shutdown.clone();
     tokio::spawn(async move {
@@ -98,10 +107,14 @@ pub(crate) struct Server {
 
 impl Server {
     /// Listens and works when this returns.
-    pub(crate) async fn start(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) async fn start(config: &Config, part: Part) -> anyhow::Result<Self> {
+        config.check_for(part)?;
         let lock = lock(config)?;
         let storage = open_storage(config, &lock).await?;
-        storage.jobs.end_all_leases().await?;
+        if !storage.is_shared() {
+            // Whoever held one was a process of this data directory, and is dead.
+            storage.jobs.end_all_leases().await?;
+        }
         let listener = TcpListener::bind(&config.bind)
             .await
             .with_context(|| format!("could not listen on {}; choose another with --bind", config.bind))?;
@@ -111,10 +124,24 @@ impl Server {
         worker::prepare(&services.config.work_directory).await?;
         warn_of_missing_models(config);
         let shutdown = CancellationToken::new();
-        let api = api_services(config, &services, Surroundings { metrics, shutdown: shutdown.clone() })?;
+        let surroundings = Surroundings { metrics, shutdown: shutdown.clone() };
         let mut parts = JoinSet::new();
-        parts.spawn(async move { api::serve(listener, api).await.context("the HTTP server") });
-        parts.spawn(worker::run(services, shutdown.clone()));
+        match part {
+            Part::All | Part::Api => {
+                let api = api_services(config, &services, surroundings)?;
+                parts.spawn(async move { api::serve(listener, api).await.context("the HTTP server") });
+            }
+            Part::Worker => {
+                let observed = observed(config, &services, surroundings);
+                parts.spawn(async move {
+                    api::serve_operations(listener, observed).await.context("the HTTP server")
+                });
+            }
+        }
+        match part {
+            Part::All | Part::Worker => parts.spawn(worker::run(services, shutdown.clone())),
+            Part::Api => parts.spawn(worker::sweep_staging(services.storage, shutdown.clone())),
+        };
         Ok(Self { address, shutdown, parts, _lock: lock })
     }
 
@@ -145,16 +172,20 @@ pub(crate) fn media_runner(config: &Config) -> anyhow::Result<MediaRunner> {
 }
 
 fn worker_services(config: &Config, storage: Storage) -> anyhow::Result<worker::Services> {
-    let engine_config =
-        EngineConfig { threads: config.threads(), idle: Duration::from_secs(config.engine_idle_seconds) };
+    let engine_config = EngineConfig {
+        threads: config.threads(),
+        idle: Duration::from_secs(config.engine_idle_seconds),
+        device: config.device()?,
+    };
     Ok(worker::Services {
         storage,
         media: media_runner(config)?,
         engines: Arc::new(Engines::new(catalogue(config), engine_config)),
         config: Arc::new(WorkerConfig {
-            name: format!("{}-{}", std::process::id(), uuid::Uuid::new_v4().simple()),
+            name: format!("{}-{}-{}", host_name(), std::process::id(), uuid::Uuid::new_v4().simple()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             work_directory: config.data_dir.join("work"),
-            slots: config.slots.clone(),
+            slots: config.slots(),
             time_limit: Duration::from_secs(config.job_time_limit_seconds),
             grace: Duration::from_secs(config.grace_seconds),
         }),
@@ -164,6 +195,25 @@ fn worker_services(config: &Config, storage: Storage) -> anyhow::Result<worker::
 struct Surroundings {
     metrics: PrometheusHandle,
     shutdown: CancellationToken,
+}
+
+fn observed(config: &Config, services: &worker::Services, surroundings: Surroundings) -> api::Observed {
+    let Surroundings { metrics, shutdown } = surroundings;
+    api::Observed {
+        storage: services.storage.clone(),
+        metrics: Arc::new(move || metrics.render()),
+        metrics_token: Some(config.metrics_token.clone()).filter(|token| !token.is_empty()),
+        shutdown,
+    }
+}
+
+/// The name of this machine or container, as others know it.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.'))
+        .take(64)
+        .collect()
 }
 
 fn api_services(

@@ -10,7 +10,7 @@ use anyhow::Context;
 use models::audio::WavReader;
 use models::catalogue::{Catalogue, Sources, default_directory};
 use models::vad::Vad;
-use models::whisper::Whisper;
+use models::whisper::{Compute, Whisper};
 use models::{TranscribeOptions, Transcriber, Unwatched};
 
 fn main() -> anyhow::Result<()> {
@@ -33,7 +33,7 @@ fn load(model: &str, threads: usize) -> anyhow::Result<Whisper> {
     let directory = std::env::var_os("VOXMILL_MODELS_DIR").map_or_else(default_directory, Into::into);
     let catalogue = Catalogue::new(directory, Sources::from_env());
     let vad = Vad::load(&catalogue.require("silero-vad")?.weights())?;
-    Ok(Whisper::load(&catalogue.require(model)?.weights(), vad, threads)?)
+    Ok(Whisper::load(&catalogue.require(model)?.weights(), vad, Compute::threads(threads))?)
 }
 
 fn answer(value: &serde_json::Value) -> std::io::Result<()> {

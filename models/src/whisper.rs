@@ -20,6 +20,23 @@ use decode::{Decoder, Request};
 use windows::Window;
 use words::Scene;
 
+/// What a model may use of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Compute {
+    pub threads: usize,
+    /// The ordinal of a graphics card; only in a program with [`CUDA`].
+    pub gpu: Option<u32>,
+}
+
+/// Whether this program was built for graphics cards.
+pub const CUDA: bool = cfg!(feature = "cuda");
+
+impl Compute {
+    pub fn threads(threads: usize) -> Self {
+        Self { threads, gpu: None }
+    }
+}
+
 /// A loaded model. One call at a time, on `threads` threads.
 pub struct Whisper {
     context: WhisperContext,
@@ -28,11 +45,11 @@ pub struct Whisper {
 }
 
 impl Whisper {
-    /// Loads a ggml file. `threads` times the calls that run at once must not exceed the cores: whisper.cpp's threads
+    /// Loads a ggml file. Threads times the calls that run at once must not exceed the cores: whisper.cpp's threads
     /// spin while they wait.
-    pub fn load(weights: &Path, vad: Vad, threads: usize) -> Result<Self, EngineError> {
-        let context = decode::load(weights)?;
-        Ok(Self { context, vad, threads: threads.max(1) })
+    pub fn load(weights: &Path, vad: Vad, compute: Compute) -> Result<Self, EngineError> {
+        let context = decode::load(weights, compute.gpu)?;
+        Ok(Self { context, vad, threads: compute.threads.max(1) })
     }
 
     fn request<'a>(&self, options: &'a TranscribeOptions) -> Result<Request<'a>, EngineError> {

@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use models::audio::{Audio, SampleReader, WavReader};
-use models::whisper::Whisper;
+use models::whisper::{Compute, Whisper};
 use models::{EngineError, Observer, TranscribeOptions, Transcriber, Transcription, Unwatched};
 
 #[test]
@@ -148,7 +148,7 @@ fn what_a_model_cannot_do_is_told() {
 
 fn whisper(name: &str) -> Whisper {
     // One thread: whisper.cpp's threads spin, and tests run beside each other.
-    Whisper::load(&common::model(name).weights(), common::vad(), 1).unwrap()
+    Whisper::load(&common::model(name).weights(), common::vad(), Compute::threads(1)).unwrap()
 }
 
 /// Decodes with the ffmpeg program to 16 kHz.

@@ -9,10 +9,12 @@ pub mod campaigns;
 pub mod clock;
 pub mod conversations;
 mod database;
+pub mod duties;
 mod erase;
 pub mod error;
 pub mod events;
 pub mod files;
+mod fleet_rows;
 mod garbage;
 pub mod ids;
 pub mod jobs;
@@ -32,6 +34,7 @@ pub mod uploads;
 pub mod users;
 pub mod voice_sessions;
 pub mod voices;
+pub mod workers;
 
 pub use crate::sweep::Swept;
 use crate::{
@@ -43,6 +46,7 @@ use crate::{
     clock::Clock,
     conversations::Conversations,
     database::Database,
+    duties::Duties,
     error::Result,
     events::Events,
     files::Files,
@@ -57,6 +61,7 @@ use crate::{
     users::Users,
     voice_sessions::VoiceSessions,
     voices::Voices,
+    workers::Workers,
 };
 use sea_orm::ConnectionTrait;
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -97,6 +102,8 @@ pub struct Storage {
     pub calls: Calls,
     pub recordings: Recordings,
     pub conversations: Conversations,
+    pub workers: Workers,
+    pub duties: Duties,
     pub objects: Arc<dyn Objects>,
     pub events: Events,
     pub queue: Arc<dyn Queue>,
@@ -144,6 +151,8 @@ impl Storage {
             calls: Calls::new(database.clone()),
             recordings: Recordings::new(files.clone()),
             conversations: Conversations::new(database.clone()),
+            workers: Workers::new(database.clone()),
+            duties: Duties::new(database.clone()),
             jobs: Jobs::new(database.clone(), events.clone(), terms),
             files,
             uploads,
@@ -153,6 +162,11 @@ impl Storage {
             database,
             retention: config.retention,
         })
+    }
+
+    /// Whether other processes may share the database.
+    pub fn is_shared(&self) -> bool {
+        self.database.is_postgres()
     }
 
     /// Whether the database answers.

@@ -14,6 +14,7 @@ use crate::{
     password_resets,
     rooms::{recordings, rows::recording_chunks},
     rows::{files as file_rows, idempotency_keys, jobs, voice_profiles},
+    workers,
 };
 use chrono::{DateTime, Utc};
 use pipeline::state::JobState;
@@ -65,11 +66,12 @@ impl Storage {
         let logins = logins::sweep(&self.database, now - Duration::from_secs(24 * 3600)).await?;
         conversations::sweep(self.database.writer(), now - GUESTS_KEPT).await?;
         password_resets::sweep(self.database.writer(), now).await?;
+        workers::sweep(&self.database, now).await?;
         let live_names = live_names::sweep(&self.database, now).await?;
         let campaigns = course::complete(&self.database).await?;
         let uploads = self.uploads.sweep().await?;
         let before = SystemTime::from(now) - ORPHAN_AGE;
-        let staged = self.objects.sweep_staging(before).await?;
+        let staged = self.sweep_staging().await?;
         let garbage = garbage::collect(&self.database, self.objects.as_ref()).await?;
         let objects = garbage + self.sweep_orphans(before).await?;
         Ok(Swept {
@@ -84,6 +86,11 @@ impl Storage {
             security_events,
             live_names,
         })
+    }
+
+    /// The part of [`Storage::sweep`] that each process must do for itself: what it staged lies on its own disk.
+    pub async fn sweep_staging(&self) -> Result<u64> {
+        self.objects.sweep_staging(SystemTime::from(self.database.now()) - ORPHAN_AGE).await
     }
 
     /// A file that a job still needs is kept until the job ends.

@@ -1,10 +1,13 @@
 //! Fills the queue from the rows: due jobs by priority, fairness and age, and never more than the workers can soon take.
+//!
+//! One process dispatches for all that share the database; the others are ready to follow it.
 
 use crate::Services;
 use pipeline::parameters::JobKind;
 use std::time::Duration;
 use storage::Storage;
-use tokio::time::{MissedTickBehavior, interval};
+use storage::duties::Duty;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// How often rows are looked at when nobody says that one is due.
@@ -12,36 +15,101 @@ const TICK: Duration = Duration::from_millis(500);
 /// A wake-up unanswered for this long is taken for lost and pushed again.
 const LOST_AFTER: Duration = Duration::from_secs(60);
 const LOST_TICK: Duration = Duration::from_secs(15);
+/// For so long nobody else dispatches, should this process die.
+const LEAD: Duration = Duration::from_secs(6);
+/// How often the lead is kept, or asked for.
+const LEAD_TICK: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
-    refill(&services.storage).await?;
-    let mut tick = interval(TICK);
-    let mut lost_tick = interval(LOST_TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut dispatcher = Dispatcher { services, leads_until: None };
+    let (mut tick, mut lost_tick, mut lead_tick) = (interval(TICK), interval(LOST_TICK), interval(LEAD_TICK));
+    for ticks in [&mut tick, &mut lost_tick, &mut lead_tick] {
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
+    let due = dispatcher.services.storage.clone();
     loop {
         tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            _ = lost_tick.tick() => push_lost(&services.storage).await,
-            _ = tick.tick() => dispatch_all(&services).await,
-            () = services.storage.jobs.due().notified() => dispatch_all(&services).await,
+            // The lead comes first, so that the first round of a process that works alone finds it leading.
+            biased;
+            () = shutdown.cancelled() => return dispatcher.leave().await,
+            _ = lead_tick.tick() => dispatcher.ask_to_lead().await,
+            () = due.jobs.due().notified() => dispatcher.dispatch_all().await,
+            _ = lost_tick.tick() => dispatcher.push_lost().await,
+            _ = tick.tick() => dispatcher.dispatch_all().await,
         }
     }
 }
 
-/// The memory queue is empty at start, whatever the rows say.
+struct Dispatcher {
+    services: Services,
+    /// None where another process leads.
+    leads_until: Option<Instant>,
+}
+
+impl Dispatcher {
+    fn leads(&self) -> bool {
+        self.leads_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    async fn ask_to_lead(&mut self) {
+        let asked = Instant::now();
+        let Services { storage, config, .. } = &self.services;
+        match storage.duties.take(Duty::Dispatch, &config.name, LEAD).await {
+            Ok(true) => {
+                if !self.leads()
+                    && let Err(error) = refill(storage).await
+                {
+                    tracing::error!(%error, "could not refill the queue; trying again");
+                    return;
+                }
+                // The duty counts from before the wait for the database.
+                self.leads_until = Some(asked + LEAD);
+            }
+            Ok(false) => self.leads_until = None,
+            // Whoever leads stays the leader until its time is over.
+            Err(error) => tracing::warn!(%error, "could not ask for the lead of the dispatch"),
+        }
+    }
+
+    async fn dispatch_all(&self) {
+        if !self.leads() {
+            return;
+        }
+        let storage = &self.services.storage;
+        let slots = match storage.workers.slots().await {
+            Ok(slots) => slots,
+            Err(error) => return tracing::error!(%error, "could not ask for the slots of the workers"),
+        };
+        for (kind, slots) in slots {
+            if let Err(error) = dispatch(storage, kind, 2 * slots as u64).await {
+                tracing::error!(%error, job.kind = kind.as_str(), "could not dispatch jobs");
+            }
+        }
+    }
+
+    async fn push_lost(&self) {
+        if !self.leads() {
+            return;
+        }
+        if let Err(error) = push_lost(&self.services.storage).await {
+            tracing::error!(%error, "could not push lost wake-ups again");
+        }
+    }
+
+    async fn leave(self) -> anyhow::Result<()> {
+        if self.leads() {
+            self.services.storage.duties.give_up(Duty::Dispatch, &self.services.config.name).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The queue may have forgotten everything, whatever the rows say.
 async fn refill(storage: &Storage) -> storage::error::Result<()> {
     for (kind, job) in storage.jobs.all_queued().await? {
         storage.queue.push(kind, job).await?;
     }
     Ok(())
-}
-
-async fn dispatch_all(services: &Services) {
-    for (&kind, &slots) in &services.config.slots {
-        if let Err(error) = dispatch(&services.storage, kind, 2 * slots as u64).await {
-            tracing::error!(%error, job.kind = kind.as_str(), "could not dispatch jobs");
-        }
-    }
 }
 
 /// Keeps `depth` jobs of `kind` in the queue: what is not yet pushed can still be overtaken by what is more urgent.
@@ -56,15 +124,10 @@ async fn dispatch(storage: &Storage, kind: JobKind, depth: u64) -> storage::erro
     Ok(())
 }
 
-async fn push_lost(storage: &Storage) {
-    let pushed = async {
-        for (kind, job) in storage.jobs.requeue_lost(LOST_AFTER).await? {
-            tracing::debug!(job.id = %job, "pushing a wake-up again");
-            storage.queue.push(kind, job).await?;
-        }
-        storage::error::Result::Ok(())
-    };
-    if let Err(error) = pushed.await {
-        tracing::error!(%error, "could not push lost wake-ups again");
+async fn push_lost(storage: &Storage) -> storage::error::Result<()> {
+    for (kind, job) in storage.jobs.requeue_lost(LOST_AFTER).await? {
+        tracing::debug!(job.id = %job, "pushing a wake-up again");
+        storage.queue.push(kind, job).await?;
     }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! The engines of this machine, each loaded on first use, kept while it is used, and owned by one thread.
 
 use models::audio::{Audio, SampleReader, WavReader, resample};
-use models::catalogue::{Catalogue, Entry};
+use models::catalogue::{Catalogue, Entry, Task};
 use models::engine::Owner;
 use models::loudness::integrated_lufs;
 use models::phonemes::{EspeakSynthesizer, language_voice};
@@ -10,13 +10,15 @@ use models::speaker::{Ge2e, similarity};
 use models::timbre::Timbre;
 use models::track::{Script, TrackReport, TrackRequest, render};
 use models::vad::Vad;
-use models::whisper::Whisper;
+use models::whisper::{Compute, Whisper};
 use models::{
     Cloner, EngineError, Observer, SpeakerEncoder, Synthesizer, TranscribeOptions, Transcriber, Transcription,
 };
-use pipeline::parameters::{Parameters, Transcribe, TranscribeTask};
-use std::collections::HashMap;
+use pipeline::parameters::{JobKind, Parameters, Transcribe, TranscribeTask};
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +45,7 @@ pub struct EngineConfig {
     pub threads: usize,
     /// An engine that nobody used for so long is unloaded.
     pub idle: Duration,
+    pub device: Device,
 }
 
 pub struct Engines {
@@ -99,12 +102,47 @@ pub struct Spoken {
     pub report: TrackReport,
 }
 
+/// Where engines compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    #[default]
+    Cpu,
+    /// The ordinal of a graphics card, as the CUDA driver counts.
+    Cuda(u32),
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ordinal = text.strip_prefix("cuda:").map(str::parse);
+        match (text, ordinal) {
+            ("cpu", _) => Ok(Self::Cpu),
+            (_, Some(Ok(ordinal))) => Ok(Self::Cuda(ordinal)),
+            _ => Err(format!("{text:?} is no device; use cpu, or cuda:0 for the first graphics card")),
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => formatter.write_str("cpu"),
+            Self::Cuda(ordinal) => write!(formatter, "cuda:{ordinal}"),
+        }
+    }
+}
+
 /// One thread-owned engine for each name.
 struct Owners<T>(Mutex<HashMap<String, Arc<Owner<T>>>>);
 
 impl<T: Send + 'static> Owners<T> {
     fn new() -> Self {
         Self(Mutex::new(HashMap::new()))
+    }
+
+    fn any(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn get(&self, name: &str, start: impl FnOnce() -> Owner<T>) -> Arc<Owner<T>> {
@@ -124,6 +162,48 @@ impl Engines {
             Owner::new("voice-activity", config.idle, move || load_detector(&catalogue))
         };
         Self { catalogue, config, transcribers: Owners::new(), speakers: Owners::new(), encoder, detector }
+    }
+
+    pub fn device(&self) -> Device {
+        self.config.device
+    }
+
+    /// The names of the installed models.
+    pub fn installed(&self) -> BTreeSet<String> {
+        let entries = self.catalogue.entries().iter();
+        entries
+            .filter(|entry| self.catalogue.installed(&entry.name).is_some())
+            .map(|entry| entry.name.clone())
+            .collect()
+    }
+
+    /// Refuses a kind of job that this machine has no model for at all.
+    pub fn can_run(&self, kind: JobKind) -> Result<(), EngineError> {
+        match kind {
+            JobKind::ExtractAudio | JobKind::GenerateVideo => Ok(()),
+            JobKind::Transcribe => {
+                self.catalogue.require(DETECTOR)?;
+                self.catalogue.best_transcriber(None, None, false).map(|_| ())
+            }
+            JobKind::CloneVoice => {
+                self.catalogue.require(DETECTOR)?;
+                self.catalogue.require(ENCODER).map(|_| ())
+            }
+        }
+    }
+
+    /// Bytes of weights that a job of this kind may have to load first; none where one of its engines has been at work.
+    pub fn memory_to_load(&self, kind: JobKind) -> u64 {
+        let largest = |task: Task| {
+            let entries = self.catalogue.entries().iter().filter(|entry| entry.task == task);
+            let installed = entries.filter(|entry| self.catalogue.installed(&entry.name).is_some());
+            installed.map(Entry::size).max().unwrap_or(0)
+        };
+        match kind {
+            JobKind::Transcribe if !self.transcribers.any() => largest(Task::Transcribe),
+            JobKind::CloneVoice if !self.speakers.any() => largest(Task::Synthesize),
+            JobKind::ExtractAudio | JobKind::GenerateVideo | JobKind::Transcribe | JobKind::CloneVoice => 0,
+        }
     }
 
     /// The voices of the installed models, in the order of the catalogue.
@@ -194,8 +274,8 @@ impl Engines {
     ) -> Result<Transcription, EngineError> {
         let TranscribeRequest { model, sound, options } = request;
         let owner = self.transcribers.get(&model, || {
-            let (catalogue, model, threads) = (self.catalogue.clone(), model.clone(), self.config.threads);
-            Owner::new("transcriber", self.config.idle, move || load_transcriber(&catalogue, &model, threads))
+            let (catalogue, model, compute) = (self.catalogue.clone(), model.clone(), self.compute());
+            Owner::new("transcriber", self.config.idle, move || load_transcriber(&catalogue, &model, compute))
         });
         owner
             .run_unless(stop.cancelled(), move |whisper| {
@@ -297,6 +377,14 @@ impl Engines {
             .await
     }
 
+    fn compute(&self) -> Compute {
+        let gpu = match self.config.device {
+            Device::Cpu => None,
+            Device::Cuda(ordinal) => Some(ordinal),
+        };
+        Compute { threads: self.config.threads, gpu }
+    }
+
     fn base_voice(&self, request: &SpeechRequest) -> Result<BaseVoice, EngineError> {
         let voices = self.builtin_voices();
         let neural = match &request.voice {
@@ -371,9 +459,9 @@ fn voice_id(model: &str) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("voxmill:voice:{model}").as_bytes())
 }
 
-fn load_transcriber(catalogue: &Catalogue, model: &str, threads: usize) -> Result<Whisper, EngineError> {
+fn load_transcriber(catalogue: &Catalogue, model: &str, compute: Compute) -> Result<Whisper, EngineError> {
     let weights = catalogue.require(model)?.weights();
-    Whisper::load(&weights, load_detector(catalogue)?, threads)
+    Whisper::load(&weights, load_detector(catalogue)?, compute)
 }
 
 fn load_encoder(catalogue: &Catalogue) -> Result<Ge2e, EngineError> {

@@ -3,6 +3,7 @@
 //! [`run`] starts the loops of one process: the [`dispatcher`] fills the queue from the rows, the consumers claim, a
 //! [`runner`] sees each claimed job through, and [`upkeep`] ends dead leases and sweeps.
 
+mod capacity;
 mod context;
 mod dispatcher;
 pub mod engines;
@@ -26,14 +27,17 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+pub use upkeep::sweep_staging;
 
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
     /// Names this process in leases; different at each start.
     pub name: String,
+    /// Of the program.
+    pub version: String,
     /// Every job runs in a directory of its own below this one.
     pub work_directory: PathBuf,
-    /// How many jobs of each kind run at once. A kind that is absent is not run here.
+    /// How many jobs of each kind run at once. A kind that is absent, or whose models are, is not run here.
     pub slots: BTreeMap<JobKind, usize>,
     /// The longest that one attempt may take.
     pub time_limit: Duration,
@@ -62,13 +66,18 @@ pub async fn prepare(work_directory: &Path) -> anyhow::Result<()> {
 /// When a loop ends by itself, which leaves the process unable to work.
 pub async fn run(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
     let running = TaskTracker::new();
+    let slots = capacity::runnable(&services);
+    let worker = capacity::described(&services, &slots);
+    // Before the first dispatch, which goes by it.
+    services.storage.workers.beat(&worker).await?;
     let mut loops = JoinSet::new();
+    loops.spawn(upkeep::beat(services.clone(), worker, shutdown.clone()));
     loops.spawn(dispatcher::run(services.clone(), shutdown.clone()));
     loops.spawn(upkeep::reap(services.clone(), shutdown.clone()));
     loops.spawn(upkeep::sweep(services.clone(), shutdown.clone()));
     // Jobs outlive the shutdown by the grace; this token is what stops them then.
     let hand_back = CancellationToken::new();
-    for (&kind, &slots) in &services.config.slots {
+    for (kind, slots) in slots {
         let handler = consumer(
             &services,
             Consumer { kind, slots, running: running.clone(), hand_back: hand_back.clone() },
@@ -84,8 +93,10 @@ pub async fn run(services: Services, shutdown: CancellationToken) -> anyhow::Res
             shutdown.cancel();
         }
     }
+    // Nothing more is dispatched for it.
+    let left = services.storage.workers.leave(&services.config.name).await;
     drain(&running, &hand_back, services.config.grace).await;
-    outcome
+    outcome.and(left.map_err(anyhow::Error::from))
 }
 
 struct Consumer {
@@ -103,6 +114,7 @@ fn consumer(services: &Services, consumer: Consumer) -> Handler {
         let (slots, services, consumer) = (slots.clone(), services.clone(), consumer.clone());
         Box::pin(async move {
             let Ok(slot) = slots.acquire_owned().await else { return };
+            capacity::await_memory(&services, consumer.kind).await;
             // Tracked from here on: a shutdown drops the wait for a slot, but a claim in the making is seen through.
             consumer.running.clone().spawn(async move {
                 claim_and_run(services, &consumer, job).await;

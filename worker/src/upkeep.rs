@@ -2,13 +2,30 @@
 
 use crate::Services;
 use std::time::Duration;
+use storage::Storage;
+use storage::duties::Duty;
 use storage::jobs::Reaped;
+use storage::workers::{BEAT, Worker};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// With leases of 60 s, a dead worker is noticed within 70 s.
 const REAP: Duration = Duration::from_secs(10);
 const SWEEP: Duration = Duration::from_secs(600);
+
+/// Says that this worker lives.
+pub(crate) async fn beat(
+    services: Services,
+    worker: Worker,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let work = || async {
+        if let Err(error) = services.storage.workers.beat(&worker).await {
+            tracing::error!(%error, "could not say that this worker lives");
+        }
+    };
+    every(BEAT, &shutdown, work).await
+}
 
 pub(crate) async fn reap(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
     let work = || async {
@@ -22,9 +39,29 @@ pub(crate) async fn reap(services: Services, shutdown: CancellationToken) -> any
 
 /// Apart from the reaper, for a sweep may take minutes; it may be left off anywhere.
 pub(crate) async fn sweep(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let Services { storage, config, .. } = &services;
     let work = || async {
-        if let Err(error) = services.storage.sweep().await {
+        let swept = async {
+            // Of all processes one does it for all.
+            if storage.duties.take(Duty::Sweep, &config.name, SWEEP + SWEEP / 2).await? {
+                storage.sweep().await?;
+            } else {
+                storage.sweep_staging().await?;
+            }
+            storage::error::Result::Ok(())
+        };
+        if let Err(error) = swept.await {
             tracing::error!(%error, "could not sweep");
+        }
+    };
+    every(SWEEP, &shutdown, work).await
+}
+
+/// For a process that runs no jobs: what it staged and did not finish lies on its own disk.
+pub async fn sweep_staging(storage: Storage, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let work = || async {
+        if let Err(error) = storage.sweep_staging().await {
+            tracing::error!(%error, "could not sweep what was staged");
         }
     };
     every(SWEEP, &shutdown, work).await

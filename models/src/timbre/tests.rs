@@ -7,7 +7,7 @@ use super::*;
 use crate::speaker::tests::{SPEAKERS, encoder, model_file, utterance};
 use crate::speaker::unit;
 use crate::vad::Vad;
-use crate::whisper::Whisper;
+use crate::whisper::{Compute, Whisper};
 use crate::{TranscribeOptions, Transcriber, Unwatched};
 
 const TEXT: &str = "The committee will meet again on Thursday morning to decide how the money should be spent. \
@@ -65,7 +65,7 @@ fn a_reference_without_speech_is_refused() {
 
 fn listener() -> Option<Whisper> {
     let vad = Vad::load(&model_file("silero-vad", "silero_vad_v6.onnx")?).unwrap();
-    Some(Whisper::load(&model_file("whisper-base", "ggml-base.bin")?, vad, 2).unwrap())
+    Some(Whisper::load(&model_file("whisper-base", "ggml-base.bin")?, vad, Compute::threads(2)).unwrap())
 }
 
 fn hear(listener: &mut Whisper, clone: &Audio) -> String {

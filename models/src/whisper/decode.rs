@@ -66,10 +66,11 @@ pub(super) struct Decoder<'a> {
 }
 
 /// Loads the model, with word times by attention where its attention heads are known.
-pub(super) fn load(weights: &Path) -> Result<WhisperContext, EngineError> {
+pub(super) fn load(weights: &Path, gpu: Option<u32>) -> Result<WhisperContext, EngineError> {
     // Enough for the alignment of a full window with the most heads; pages that are not used are never touched.
     const ALIGNMENT_MEMORY: usize = 256 << 20;
     let mut parameters = WhisperContextParameters::default();
+    parameters.use_gpu(gpu.is_some()).gpu_device(gpu.unwrap_or(0).cast_signed());
     if let Some(model_preset) = alignment_preset(weights)? {
         let mode = DtwMode::ModelPreset { model_preset };
         parameters.dtw_parameters(DtwParameters { mode, dtw_mem_size: ALIGNMENT_MEMORY });

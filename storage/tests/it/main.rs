@@ -28,4 +28,5 @@ mod servers;
 mod sweep;
 mod uploads;
 mod voices;
+mod workers;
 mod world;
