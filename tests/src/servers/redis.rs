@@ -1,0 +1,85 @@
+//! Redis, from Debian's package.
+
+use super::{Account, await_start, free_port, spawn};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// An empty server that keeps nothing on disk; killed when dropped.
+pub struct Redis {
+    directory: TempDir,
+    port: u16,
+    /// Taken where it was killed.
+    child: Option<Child>,
+}
+
+impl Redis {
+    pub fn start() -> Self {
+        let directory = tempfile::Builder::new().prefix("voxmill-redis-").tempdir().unwrap();
+        let mut server = Self { directory, port: free_port(), child: None };
+        server.restart();
+        server
+    }
+
+    /// A server that nobody started yet; [`Redis::restart`] does.
+    pub fn absent() -> Self {
+        let mut server = Self::start();
+        server.kill();
+        server
+    }
+
+    /// Starts it at the same port with nothing in it, as after [`Redis::kill`].
+    pub fn restart(&mut self) {
+        let directory = self.directory.path().display().to_string();
+        let port = self.port.to_string();
+        let settings =
+            ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", &directory];
+        let arguments: Vec<String> = settings.into_iter().map(str::to_owned).collect();
+        let log = self.log();
+        self.child = Some(spawn(Path::new("redis-server"), &arguments, Account::Own, &log));
+        await_start(&log, || self.run(&["PING"]).is_some_and(|answer| answer == "PONG"));
+    }
+
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Forgets all that is in it.
+    pub fn flush(&self) {
+        self.cli(&["FLUSHALL"]);
+    }
+
+    /// Answers nobody for so long.
+    pub fn pause(&self, duration: Duration) {
+        self.cli(&["CLIENT", "PAUSE", &duration.as_millis().to_string()]);
+    }
+
+    /// What redis-cli prints for a command.
+    pub fn cli(&self, command: &[&str]) -> String {
+        self.run(command).unwrap_or_else(|| panic!("{command:?} failed"))
+    }
+
+    fn run(&self, command: &[&str]) -> Option<String> {
+        let port = self.port.to_string();
+        let done = Command::new("redis-cli").args(["-p", &port, "-e"]).args(command).output().unwrap();
+        done.status.success().then(|| String::from_utf8(done.stdout).unwrap().trim_end().to_owned())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
