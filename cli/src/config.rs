@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use storage::RedisConfig;
 use storage::users::Role;
 use toml::{Table, Value};
 use worker::engines::Device;
@@ -63,6 +64,10 @@ pub(crate) struct Config {
     pub database_url: String,
     /// The most connections that a process opens to Postgres.
     pub database_connections: u32,
+    /// The Redis by which several processes wake one another, such as `redis://:password@redis.example:6379/0`.
+    pub redis_url: String,
+    /// What the keys of this installation begin with there.
+    pub redis_prefix: String,
     /// Signs access tokens. Made at first start where not set.
     pub token_secret: String,
     /// Signs URLs. Made at first start where not set.
@@ -143,6 +148,8 @@ impl Default for Config {
             password_reset_url: String::new(),
             database_url: String::new(),
             database_connections: 16,
+            redis_url: String::new(),
+            redis_prefix: "voxmill".to_owned(),
             token_secret: String::new(),
             url_secret: String::new(),
             metrics_token: String::new(),
@@ -184,7 +191,7 @@ impl Default for Config {
 }
 
 /// Keys that may come from a file of their own, named by the key and `_FILE`.
-const SECRETS: [&str; 7] = [
+const SECRETS: [&str; 8] = [
     "database_url",
     "token_secret",
     "url_secret",
@@ -192,6 +199,7 @@ const SECRETS: [&str; 7] = [
     "internal_key",
     "livekit_api_secret",
     "smtp_url",
+    "redis_url",
 ];
 /// Variables of the command line client, which the server does not read.
 pub(crate) const CLIENT_VARIABLES: [&str; 2] = ["VOXMILL_SERVER", "VOXMILL_API_KEY"];
@@ -276,6 +284,14 @@ impl Config {
         if self.database_connections == 0 {
             bail!("database_connections must be at least 1");
         }
+        if !self.redis_url.is_empty() && !self.redis_url.starts_with("redis://") {
+            // The URL may hold a password, so it is not shown.
+            bail!("redis_url must begin with redis://, such as redis://:password@redis.example:6379/0");
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        if self.redis_prefix.is_empty() || !self.redis_prefix.bytes().all(plain) {
+            bail!("redis_prefix must be letters, digits and any of - _ . :, not {:?}", self.redis_prefix);
+        }
         if self.max_connections == 0 {
             bail!("max_connections must be at least 1");
         }
@@ -352,6 +368,12 @@ impl Config {
             api_key: self.livekit_api_key.clone(),
             api_secret: self.livekit_api_secret.clone(),
         })
+    }
+
+    /// None where this process works alone.
+    pub(crate) fn redis(&self) -> Option<RedisConfig> {
+        (!self.redis_url.is_empty())
+            .then(|| RedisConfig { url: self.redis_url.clone(), prefix: self.redis_prefix.clone() })
     }
 
     /// None where nothing is limited.
@@ -514,6 +536,9 @@ mod tests {
         assert!(refused("", &[("VOXMILL_QUEUES", "dance")]).contains("dance"));
         assert!(refused("", &[("VOXMILL_DEVICE", "abacus")]).contains("cuda:0"));
         assert!(refused("", &[("VOXMILL_DEVICE", "cuda:1")]).contains("without CUDA"));
+        let refusal = refused("", &[("VOXMILL_REDIS_URL", "http://:geheim@localhost")]);
+        assert!(refusal.contains("redis_url") && !refusal.contains("geheim"), "{refusal}");
+        assert!(refused("redis_prefix = 'a b'", &[]).contains("redis_prefix"));
         assert!(refused("livekit_api_key = 'key'", &[]).contains("livekit_api_secret"));
         assert!(refused("", &[("VOXMILL_ROLE_RATE_LIMITS", "king=5")]).contains("king"));
         assert!(refused("", &[("VOXMILL_ROLE_RATE_LIMITS", "admin=0")]).contains("configuration"));
@@ -545,5 +570,10 @@ mod tests {
         let path = secret.path().to_str().unwrap();
         assert_eq!(read("", &[("VOXMILL_TOKEN_SECRET_FILE", path)]).unwrap().token_secret, "12345");
         assert!(read("", &[("VOXMILL_BIND_FILE", path)]).is_err());
+        std::fs::write(path, "redis://:pass@localhost\n").unwrap();
+        let redis = read("", &[("VOXMILL_REDIS_URL_FILE", path)]).unwrap().redis().unwrap();
+        assert_eq!((redis.url.as_str(), redis.prefix.as_str()), ("redis://:pass@localhost", "voxmill"));
+        assert!(!format!("{redis:?}").contains("pass"));
+        assert!(read("", &[]).unwrap().redis().is_none());
     }
 }

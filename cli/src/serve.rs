@@ -92,6 +92,7 @@ async fn storage(config: &Config) -> anyhow::Result<Storage> {
         data_directory: config.data_dir.clone(),
         default_quota_bytes: config.quota_bytes,
         retention: (days > 0).then(|| Duration::from_secs(days * 86_400)),
+        redis: config.redis(),
     };
     Ok(Storage::open(&storage).await?)
 }

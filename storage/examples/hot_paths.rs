@@ -29,6 +29,7 @@ async fn main() -> anyhow::Result<()> {
         data_directory: directory.path().join("data"),
         default_quota_bytes: u64::MAX,
         retention: None,
+        redis: None,
     };
     migrations::up(&config.database_url).await?;
     let storage = Storage::open(&config).await?;

@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod api_keys;
 pub mod audit;
+mod broker;
 mod calling_rows;
 pub mod calls;
 pub mod campaigns;
@@ -36,11 +37,11 @@ pub mod voice_sessions;
 pub mod voices;
 pub mod workers;
 
-pub use crate::sweep::Swept;
 use crate::{
     agents::Agents,
     api_keys::ApiKeys,
     audit::Audit,
+    broker::Broker,
     calls::Calls,
     campaigns::Campaigns,
     clock::Clock,
@@ -55,7 +56,7 @@ use crate::{
     logins::Logins,
     objects::{DiskObjects, Objects},
     projects::Projects,
-    queue::{MemoryQueue, Queue},
+    queue::{MemoryQueue, Queue, RedisQueue},
     rooms::{Rooms, meetings::Meetings, recordings::Recordings},
     uploads::Uploads,
     users::Users,
@@ -63,6 +64,7 @@ use crate::{
     voices::Voices,
     workers::Workers,
 };
+pub use crate::{broker::RedisConfig, sweep::Swept};
 use sea_orm::ConnectionTrait;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -79,6 +81,8 @@ pub struct StorageConfig {
     pub default_quota_bytes: u64,
     /// How long files, finished jobs and security events are kept; none keeps them until they are deleted.
     pub retention: Option<Duration>,
+    /// Where several processes work on one database; without it each waits for itself alone.
+    pub redis: Option<RedisConfig>,
 }
 
 /// The one door to all state. Clones share everything.
@@ -108,6 +112,7 @@ pub struct Storage {
     pub events: Events,
     pub queue: Arc<dyn Queue>,
     database: Database,
+    broker: Option<Broker>,
     retention: Option<Duration>,
 }
 
@@ -120,7 +125,12 @@ impl Storage {
     pub async fn open_with_clock(config: &StorageConfig, clock: Clock) -> Result<Self> {
         let database = Database::open(&config.database_url, config.database_connections, clock).await?;
         let objects: Arc<dyn Objects> = Arc::new(DiskObjects::open(&config.data_directory).await?);
+        let broker = config.redis.as_ref().map(Broker::open).transpose()?;
         let events = Events::default();
+        let queue: Arc<dyn Queue> = match &broker {
+            Some(broker) => Arc::new(RedisQueue::new(broker.clone())),
+            None => Arc::new(MemoryQueue::new()),
+        };
         let files = Files {
             database: database.clone(),
             objects: objects.clone(),
@@ -158,8 +168,9 @@ impl Storage {
             uploads,
             objects,
             events,
-            queue: Arc::new(MemoryQueue::new()),
+            queue,
             database,
+            broker,
             retention: config.retention,
         })
     }
@@ -173,5 +184,13 @@ impl Storage {
     pub async fn ping(&self) -> Result<()> {
         self.database.reader().execute_unprepared("SELECT 1").await?;
         Ok(())
+    }
+
+    /// Whether Redis answers, where one is configured.
+    pub async fn ping_redis(&self) -> Result<()> {
+        match &self.broker {
+            Some(broker) => broker.ping().await,
+            None => Ok(()),
+        }
     }
 }

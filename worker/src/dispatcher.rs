@@ -26,14 +26,19 @@ pub(crate) async fn run(services: Services, shutdown: CancellationToken) -> anyh
     for ticks in [&mut tick, &mut lost_tick, &mut lead_tick] {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
-    let due = dispatcher.services.storage.clone();
+    let storage = dispatcher.services.storage.clone();
+    let mut forgot = storage.queue.forgot();
     loop {
         tokio::select! {
             // The lead comes first, so that the first round of a process that works alone finds it leading.
             biased;
             () = shutdown.cancelled() => return dispatcher.leave().await,
             _ = lead_tick.tick() => dispatcher.ask_to_lead().await,
-            () = due.jobs.due().notified() => dispatcher.dispatch_all().await,
+            () = &mut forgot => {
+                dispatcher.refill().await;
+                forgot = storage.queue.forgot();
+            }
+            () = storage.jobs.due().notified() => dispatcher.dispatch_all().await,
             _ = lost_tick.tick() => dispatcher.push_lost().await,
             _ = tick.tick() => dispatcher.dispatch_all().await,
         }
@@ -68,6 +73,18 @@ impl Dispatcher {
             Ok(false) => self.leads_until = None,
             // Whoever leads stays the leader until its time is over.
             Err(error) => tracing::warn!(%error, "could not ask for the lead of the dispatch"),
+        }
+    }
+
+    /// The queue holds less than the rows say.
+    async fn refill(&mut self) {
+        if !self.leads() {
+            return;
+        }
+        if let Err(error) = refill(&self.services.storage).await {
+            tracing::error!(%error, "could not refill the queue; trying again");
+            // Whoever gets the lead again refills first.
+            self.leads_until = None;
         }
     }
 

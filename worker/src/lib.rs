@@ -106,20 +106,23 @@ struct Consumer {
     hand_back: CancellationToken,
 }
 
-/// The handler of one queue: waits for a free slot, and leaves the job to a task of its own.
+/// The handler of one queue: leaves the job to a task of its own, and takes the next when a slot is free: one that waits
+/// here could be run elsewhere.
 fn consumer(services: &Services, consumer: Consumer) -> Handler {
     let slots = Arc::new(Semaphore::new(consumer.slots));
     let (services, consumer) = (services.clone(), Arc::new(consumer));
     Arc::new(move |job: JobId| -> BoxFuture<'static, ()> {
         let (slots, services, consumer) = (slots.clone(), services.clone(), consumer.clone());
         Box::pin(async move {
-            let Ok(slot) = slots.acquire_owned().await else { return };
+            let Ok(slot) = slots.clone().acquire_owned().await else { return };
             capacity::await_memory(&services, consumer.kind).await;
             // Tracked from here on: a shutdown drops the wait for a slot, but a claim in the making is seen through.
             consumer.running.clone().spawn(async move {
                 claim_and_run(services, &consumer, job).await;
                 drop(slot);
             });
+            // Nobody else takes the slots of this kind.
+            drop(slots.acquire().await);
         })
     })
 }

@@ -141,6 +141,7 @@ async fn services_at(clock: Clock, default_quota_bytes: u64) -> (Services, TempD
         data_directory,
         default_quota_bytes,
         retention: None,
+        redis: None,
     };
     let services = Services {
         storage: Storage::open_with_clock(&config, clock).await.unwrap(),

@@ -39,6 +39,7 @@ impl World {
             data_directory: directory.path().join("data"),
             default_quota_bytes: QUOTA,
             retention: Some(RETENTION),
+            redis: None,
         };
         let clock = Clock::system();
         let storage = Storage::open_with_clock(&config, clock.clone()).await.unwrap();

@@ -1,39 +1,26 @@
-//! The queue: it carries wake-ups for workers, each the id of one job, and owns nothing.
-//!
-//! The job's row is the truth. A wake-up that is lost is pushed again by the dispatcher, one that comes twice finds the
-//! row claimed. This file is the only home of apalis.
+//! The queue of a single process.
 
+use super::{Handler, Queue};
 use crate::error::{Error, Result};
 use crate::ids::JobId;
 use apalis::layers::WorkerBuilderExt as _;
 use apalis::prelude::{MemorySink, MemoryStorage, Task, TaskBuilder, TaskId, WorkerBuilder};
 use async_trait::async_trait;
-use futures_util::future::BoxFuture;
-use futures_util::{SinkExt as _, StreamExt as _, lock, sink, stream};
+use futures_util::{SinkExt as _, StreamExt as _, future, lock, sink, stream};
 use pipeline::parameters::JobKind;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Called with each job that is ready. It answers once it can take the next, not once the job is done.
-pub type Handler = Arc<dyn Fn(JobId) -> BoxFuture<'static, ()> + Send + Sync>;
-
-/// One queue for each kind of job.
-#[async_trait]
-pub trait Queue: Send + Sync {
-    /// Wakes one worker for `job`. Pushing again what nobody took yet changes nothing.
-    async fn push(&self, kind: JobKind, job: JobId) -> Result<()>;
-
-    /// Hands the jobs of `kind` to `handler`, one after the other, until `shutdown`, which drops a call that waits.
-    async fn run(&self, kind: JobKind, handler: Handler, shutdown: CancellationToken) -> Result<()>;
-}
-
-/// The queue of a single process: apalis' memory storage, refilled from the rows at start.
+/// apalis' memory storage, refilled from the rows at start.
 pub struct MemoryQueue {
     lanes: HashMap<JobKind, Lane>,
+    /// Whether it was told that nothing is in it yet.
+    refilled: AtomicBool,
 }
 
 struct Lane {
@@ -44,7 +31,7 @@ struct Lane {
     storage: Mutex<Option<MemoryStorage<WakeUp>>>,
 }
 
-/// What travels. It must always decode, also in an older or newer process, so it holds nothing else.
+/// What travels.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct WakeUp {
     job_id: JobId,
@@ -52,7 +39,8 @@ struct WakeUp {
 
 impl MemoryQueue {
     pub fn new() -> Self {
-        Self { lanes: JobKind::ALL.into_iter().map(|kind| (kind, Lane::new())).collect() }
+        let lanes = JobKind::ALL.into_iter().map(|kind| (kind, Lane::new())).collect();
+        Self { lanes, refilled: AtomicBool::new(false) }
     }
 
     fn lane(&self, kind: JobKind) -> &Lane {
@@ -111,6 +99,12 @@ impl Queue for MemoryQueue {
         tokio::select! {
             () = shutdown.cancelled() => Ok(()),
             ended = consume(kind, storage, take) => ended,
+        }
+    }
+
+    async fn forgot(&self) {
+        if self.refilled.swap(true, Ordering::Relaxed) {
+            future::pending().await
         }
     }
 }
