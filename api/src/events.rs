@@ -10,7 +10,7 @@ use poem::web::sse::Event;
 use poem_openapi::payload::EventStream;
 use poem_openapi::types::ToJSON;
 use storage::ids::JobId;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::app::App;
 use crate::caller::Caller;
@@ -20,6 +20,8 @@ use crate::jobs;
 
 /// A comment this often keeps proxies from closing a quiet stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often the row is looked at where nobody tells what other processes do to it.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// One job and who follows it.
 pub(crate) struct Watched {
@@ -59,7 +61,10 @@ fn stream(
     async_stream::stream! {
         let Start { first: mut view, mut seen } = start;
         let shutdown = watched.app.services.shutdown.clone();
-        let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        let events = &watched.app.services.storage.events;
+        let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+        let mut look = interval_at(Instant::now() + LOOK, LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let ended = view.job.state.is_terminal();
             let version = view.job.version;
@@ -74,6 +79,7 @@ fn stream(
                 () = shutdown.cancelled() => return,
                 change = changes.next() => if change.is_none() { return },
                 _ = heartbeat.tick() => {}
+                _ = look.tick(), if !events.hear_all() => {}
             }
             // Whoever lost the stream to a failure, a deleted job or a login that was revoked comes back and is told.
             view = match (watched.caller.credential.is_live(&watched.app).await, watched.read().await) {

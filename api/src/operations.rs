@@ -86,8 +86,7 @@ impl OperationsApi {
         let readiness = Readiness {
             database: condition("database", storage.ping().await),
             storage: condition("storage", storage.objects.free_bytes().await),
-            // In one process there is nothing to reach.
-            cache: Condition::Ok,
+            cache: condition("cache", storage.ping_redis().await),
         };
         let Readiness { database, storage, cache } = &readiness;
         let ready = [database, storage, cache].into_iter().all(|condition| *condition == Condition::Ok);

@@ -126,7 +126,7 @@ impl Storage {
         let database = Database::open(&config.database_url, config.database_connections, clock).await?;
         let objects: Arc<dyn Objects> = Arc::new(DiskObjects::open(&config.data_directory).await?);
         let broker = config.redis.as_ref().map(Broker::open).transpose()?;
-        let events = Events::default();
+        let events = broker.as_ref().map_or_else(Events::default, Events::shared);
         let queue: Arc<dyn Queue> = match &broker {
             Some(broker) => Arc::new(RedisQueue::new(broker.clone())),
             None => Arc::new(MemoryQueue::new()),

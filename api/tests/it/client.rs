@@ -1,6 +1,7 @@
 //! A server of its own for each test, and the client that speaks to it. Every answer is compared with the document:
 //! a status that an operation does not announce fails the test.
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -12,11 +13,12 @@ use poem_openapi::OperationId;
 use serde_json::{Value, json};
 use storage::calls::CallPrice;
 use storage::clock::Clock;
-use storage::{Storage, StorageConfig};
+use storage::{RedisConfig, Storage, StorageConfig};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use crate::doubles::{MagicProbe, TalkativeSpeech};
+use crate::servers::Redis;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(&api::openapi()).unwrap());
 
@@ -31,7 +33,7 @@ pub(crate) struct TestApp {
     pub(crate) storage: Storage,
     pub(crate) clock: Clock,
     pub(crate) shutdown: CancellationToken,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 pub(crate) struct Answer {
@@ -57,7 +59,15 @@ impl TestApp {
         change(&mut services);
         let (storage, shutdown) = (services.storage.clone(), services.shutdown.clone());
         let routes = api::routes(services.clone()).boxed();
-        Self { routes, services, storage, clock, shutdown, _directory: directory }
+        Self { routes, services, storage, clock, shutdown, directory }
+    }
+
+    /// The same database and files, as another process sees them.
+    pub(crate) async fn beside(&self, redis: Option<&Redis>) -> Self {
+        let redis = redis.map(|redis| RedisConfig { url: redis.url(), prefix: "test".to_owned() });
+        let config = StorageConfig { redis, ..storage_config(self.directory.path(), QUOTA) };
+        let storage = Storage::open_with_clock(&config, self.clock.clone()).await.unwrap();
+        Self::serving(|services| services.storage = storage).await
     }
 
     /// An app and the access token of a user.
@@ -132,17 +142,8 @@ pub(crate) async fn services(default_quota_bytes: u64) -> (Services, TempDir) {
 /// The same, with a clock that the test moves.
 async fn services_at(clock: Clock, default_quota_bytes: u64) -> (Services, TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let database_url = format!("sqlite://{}/test.db?mode=rwc", directory.path().display());
-    migrations::up(&database_url).await.unwrap();
-    let data_directory = directory.path().to_owned();
-    let config = StorageConfig {
-        database_url,
-        database_connections: 1,
-        data_directory,
-        default_quota_bytes,
-        retention: None,
-        redis: None,
-    };
+    let config = storage_config(directory.path(), default_quota_bytes);
+    migrations::up(&config.database_url).await.unwrap();
     let services = Services {
         storage: Storage::open_with_clock(&config, clock).await.unwrap(),
         probe: Arc::new(MagicProbe),
@@ -170,6 +171,17 @@ async fn services_at(clock: Clock, default_quota_bytes: u64) -> (Services, TempD
         shutdown: CancellationToken::new(),
     };
     (services, directory)
+}
+
+fn storage_config(directory: &Path, default_quota_bytes: u64) -> StorageConfig {
+    StorageConfig {
+        database_url: format!("sqlite://{}/test.db?mode=rwc", directory.display()),
+        database_connections: 1,
+        data_directory: directory.to_owned(),
+        default_quota_bytes,
+        retention: None,
+        redis: None,
+    }
 }
 
 pub(crate) fn request(method: Method, path: &str, token: &str) -> RequestBuilder {

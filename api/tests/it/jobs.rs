@@ -314,7 +314,7 @@ async fn a_file_that_a_job_needs_stays() {
 }
 
 /// The events of a body, each its id and its job.
-async fn next_event(
+pub(crate) async fn next_event(
     body: &mut (impl StreamExt<Item = std::io::Result<bytes::Bytes>> + Unpin),
 ) -> Option<(i64, Value)> {
     let event =

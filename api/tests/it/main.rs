@@ -21,10 +21,17 @@ mod live;
 mod me;
 mod openapi;
 mod password_reset;
+mod processes;
 mod projects;
 mod recordings;
 mod rooms;
 mod server;
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the end-to-end tests share these files, where they are public"
+)]
+mod servers;
 mod uploads;
 mod users;
 mod voices;

@@ -40,7 +40,7 @@ use sea_orm::{
     ConnectionTrait, EntityTrait, ExprTrait, FromQueryResult, QueryTrait, UpdateMany, sea_query::Expr,
 };
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 use tokio::sync::Notify;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +81,6 @@ pub struct Job {
 pub struct Jobs {
     database: Database,
     events: Events,
-    due: Arc<Notify>,
     held: Held,
     retention: Option<Duration>,
     default_quota_bytes: u64,
@@ -96,13 +95,12 @@ pub(crate) struct Terms {
 impl Jobs {
     pub(crate) fn new(database: Database, events: Events, terms: Terms) -> Self {
         let Terms { retention, default_quota_bytes } = terms;
-        let (due, held) = (Arc::new(Notify::new()), Held::default());
-        Self { database, events, due, held, retention, default_quota_bytes }
+        Self { database, events, held: Held::default(), retention, default_quota_bytes }
     }
 
-    /// Wakes the dispatcher when a job became due in this process. Another process' jobs it finds by looking.
+    /// Wakes the dispatcher when a job became due. Those of processes that are not heard it finds by looking.
     pub fn due(&self) -> &Notify {
-        &self.due
+        self.events.due()
     }
 
     fn changed(&self, job: JobId) {
@@ -112,7 +110,7 @@ impl Jobs {
     /// The job changed, and the dispatcher has to look again.
     fn nudge(&self, job: JobId) {
         self.events.notify(job);
-        self.due.notify_one();
+        self.events.notify_due();
     }
 }
 
