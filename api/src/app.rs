@@ -32,12 +32,13 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(services: Services) -> Arc<Self> {
+        let counts = services.storage.shared_counts.clone();
         Arc::new(Self {
             tokens: Tokens::new(&services.config.token_secret),
             passwords: Passwords::new(),
             urls: UrlSigner::new(&services.config.url_secret),
             outbox: Outbox::new(),
-            throttle: services.config.rates.clone().map(Throttle::new),
+            throttle: services.config.rates.clone().map(|rates| Throttle::new(rates, counts)),
             services,
         })
     }

@@ -10,11 +10,12 @@ use chrono::Utc;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use poem::{Endpoint, Request, Response};
 use storage::ids::UserId;
+use storage::shared_counts::SharedCounts;
 
 use crate::app::App;
 use crate::caller::{self, KeyRate, Known};
 use crate::error::{ApiError, Result};
-use crate::limiter::{Bucket, InProcess, Limiter, Requester, Verdict};
+use crate::limiter::{Bucket, InProcess, Limiter, Requester, Shared, Verdict};
 use crate::rates::{Rate, Rates};
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -36,6 +37,19 @@ pub(crate) enum Class {
 }
 
 impl Class {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::VoiceeraAuth => "voiceera-auth",
+            Self::Uploads => "uploads",
+            Self::Processing => "processing",
+            Self::Wide => "wide",
+            Self::Guests => "guests",
+            Self::Imports => "imports",
+            Self::Other => "other",
+        }
+    }
+
     /// None for what is not limited: whoever runs the server must see how it is, above all when many call.
     pub(crate) fn of(method: &Method, path: &str) -> Option<Self> {
         // As the router has it: without empty parts.
@@ -77,8 +91,13 @@ struct Standing {
 }
 
 impl Throttle {
-    pub(crate) fn new(rates: Rates) -> Self {
-        Self { rates, limiter: Box::new(InProcess::new()) }
+    /// With counts that other processes share, or with those of this one alone.
+    pub(crate) fn new(rates: Rates, shared: Option<SharedCounts>) -> Self {
+        let limiter: Box<dyn Limiter> = match shared {
+            Some(counts) => Box::new(Shared::new(counts)),
+            None => Box::new(InProcess::new()),
+        };
+        Self { rates, limiter }
     }
 
     pub(crate) fn rates(&self) -> &Rates {

@@ -30,6 +30,7 @@ pub mod queue;
 pub mod rooms;
 mod rows;
 mod secrets;
+pub mod shared_counts;
 mod sweep;
 pub mod uploads;
 pub mod users;
@@ -58,6 +59,7 @@ use crate::{
     projects::Projects,
     queue::{MemoryQueue, Queue, RedisQueue},
     rooms::{Rooms, meetings::Meetings, recordings::Recordings},
+    shared_counts::SharedCounts,
     uploads::Uploads,
     users::Users,
     voice_sessions::VoiceSessions,
@@ -111,6 +113,8 @@ pub struct Storage {
     pub objects: Arc<dyn Objects>,
     pub events: Events,
     pub queue: Arc<dyn Queue>,
+    /// None where no Redis is configured.
+    pub shared_counts: Option<SharedCounts>,
     database: Database,
     broker: Option<Broker>,
     retention: Option<Duration>,
@@ -169,6 +173,7 @@ impl Storage {
             objects,
             events,
             queue,
+            shared_counts: broker.clone().map(SharedCounts::new),
             database,
             broker,
             retention: config.retention,

@@ -1,9 +1,7 @@
-//! Counts requests by the generic cell rate algorithm: a full rate at once, then as fast as it fills again. The counts
-//! are behind one door, so that several processes may share them one day.
+//! The counts of one process.
 
 use std::collections::HashMap;
 use std::mem::{self, Discriminant};
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,46 +12,12 @@ use governor::middleware::StateInformationMiddleware;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
-use storage::ids::{ApiKeyId, UserId};
 
+use super::{Bucket, Limiter, Requester, Verdict};
 use crate::rates::Rate;
-use crate::throttle::Class;
 
 /// Most requesters of one kind and rate whose counts are held: twice this, for there are two generations of them.
 const GENERATION: usize = 1 << 15;
-
-/// What is counted together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Bucket {
-    pub(crate) class: Class,
-    pub(crate) requester: Requester,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Requester {
-    Address(IpAddr),
-    User(UserId),
-    ApiKey(ApiKeyId),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// So many more may follow at once.
-    Admitted { remaining: u32 },
-    /// One will be admitted after so long.
-    Refused { wait: Duration },
-}
-
-#[async_trait]
-pub(crate) trait Limiter: Send + Sync {
-    /// Counts one request, unless `rate` forbids it.
-    async fn admit(&self, bucket: Bucket, rate: Rate) -> Verdict {
-        self.admit_several(bucket, rate, NonZeroU32::MIN).await
-    }
-
-    /// Counts so many at once, or none of them where `rate` forbids it. More than there can ever be at once count as those.
-    async fn admit_several(&self, bucket: Bucket, rate: Rate, several: NonZeroU32) -> Verdict;
-}
 
 /// The counts of one process. Their memory is bounded, whoever calls.
 pub(crate) struct InProcess<C: Clock = DefaultClock> {
@@ -161,7 +125,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::num::NonZeroU32;
     use std::time::Duration;
 
     use governor::clock::FakeRelativeClock;
@@ -169,7 +132,8 @@ mod tests {
     use governor::state::StateStore;
     use storage::ids::UserId;
 
-    use super::{Bucket, Counts, GENERATION, InProcess, Limiter, Requester, Verdict, lock};
+    use super::{Counts, GENERATION, InProcess, lock};
+    use crate::limiter::{Bucket, Limiter, Requester, Verdict};
     use crate::rates::Rate;
     use crate::throttle::Class;
 
@@ -193,18 +157,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn several_are_counted_at_once_or_not_at_all() {
-        let (limiter, _) = limiter();
-        let several = |number| NonZeroU32::new(number).unwrap();
-        let admit = async |number| limiter.admit_several(address(1), rate(), several(number)).await;
-        assert_eq!(admit(3).await, Verdict::Admitted { remaining: 2 });
-        assert_eq!(admit(3).await, Verdict::Refused { wait: Duration::from_secs(12) });
-        assert_eq!(admit(2).await, Verdict::Admitted { remaining: 0 });
-        // As many as there ever are.
-        assert_eq!(admit(9).await, Verdict::Refused { wait: Duration::from_secs(60) });
-    }
-
-    #[tokio::test]
     async fn a_rate_is_there_at_once_and_comes_back_bit_by_bit() {
         let (limiter, clock) = limiter();
         use_up(&limiter, address(1)).await;
@@ -217,15 +169,6 @@ mod tests {
         assert_eq!(limiter.admit(address(1), rate()).await, Verdict::Admitted { remaining: 0 });
         clock.advance(Duration::from_secs(60));
         use_up(&limiter, address(1)).await;
-    }
-
-    #[tokio::test]
-    async fn buckets_count_for_themselves() {
-        let (limiter, _) = limiter();
-        use_up(&limiter, address(1)).await;
-        use_up(&limiter, address(2)).await;
-        use_up(&limiter, Bucket { class: Class::Other, ..address(1) }).await;
-        use_up(&limiter, Bucket { class: Class::Auth, requester: Requester::User(UserId::new()) }).await;
     }
 
     #[tokio::test]
