@@ -85,7 +85,7 @@ impl OperationsApi {
         let storage = &self.observed.storage;
         let readiness = Readiness {
             database: condition("database", storage.ping().await),
-            storage: condition("storage", storage.objects.free_bytes().await),
+            storage: condition("storage", storage.objects.ping().await),
             // In one process there is nothing to reach.
             cache: Condition::Ok,
         };

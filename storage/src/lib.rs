@@ -53,11 +53,11 @@ use crate::{
     jobs::{Jobs, Terms},
     live_names::LiveNames,
     logins::Logins,
-    objects::{DiskObjects, Objects},
+    objects::{DiskObjects, Objects, ObjectsConfig, S3Objects},
     projects::Projects,
     queue::{MemoryQueue, Queue},
     rooms::{Rooms, meetings::Meetings, recordings::Recordings},
-    uploads::Uploads,
+    uploads::{DiskParts, Parts, S3Parts, Uploads},
     users::Users,
     voice_sessions::VoiceSessions,
     voices::Voices,
@@ -73,8 +73,9 @@ pub struct StorageConfig {
     pub database_url: String,
     /// The most that this process opens to Postgres.
     pub database_connections: u32,
-    /// Holds `objects/`, `staging/` and `uploads/`, on one file system.
+    /// Holds `staging/` and, where objects are on the disk, `objects/` and `uploads/`, on one file system.
     pub data_directory: PathBuf,
+    pub objects: ObjectsConfig,
     /// Of users who have none of their own.
     pub default_quota_bytes: u64,
     /// How long files, finished jobs and security events are kept; none keeps them until they are deleted.
@@ -119,7 +120,7 @@ impl Storage {
     /// For tests that do not wait.
     pub async fn open_with_clock(config: &StorageConfig, clock: Clock) -> Result<Self> {
         let database = Database::open(&config.database_url, config.database_connections, clock).await?;
-        let objects: Arc<dyn Objects> = Arc::new(DiskObjects::open(&config.data_directory).await?);
+        let (objects, parts) = open_objects(config, &database).await?;
         let events = Events::default();
         let files = Files {
             database: database.clone(),
@@ -131,9 +132,8 @@ impl Storage {
             database: database.clone(),
             objects: objects.clone(),
             default_quota_bytes: config.default_quota_bytes,
-            directory: config.data_directory.join("uploads"),
+            parts,
         };
-        tokio::fs::create_dir_all(&uploads.directory).await?;
         let terms = Terms { retention: config.retention, default_quota_bytes: config.default_quota_bytes };
         Ok(Self {
             users: Users::new(database.clone(), config.default_quota_bytes),
@@ -173,5 +173,24 @@ impl Storage {
     pub async fn ping(&self) -> Result<()> {
         self.database.reader().execute_unprepared("SELECT 1").await?;
         Ok(())
+    }
+}
+
+/// Where the bytes are, and where those of uploads in parts are meanwhile.
+async fn open_objects(
+    config: &StorageConfig,
+    database: &Database,
+) -> Result<(Arc<dyn Objects>, Arc<dyn Parts>)> {
+    match &config.objects {
+        ObjectsConfig::Disk => {
+            let objects: Arc<dyn Objects> = Arc::new(DiskObjects::open(&config.data_directory).await?);
+            let parts = DiskParts::open(database.clone(), objects.clone(), &config.data_directory).await?;
+            Ok((objects, Arc::new(parts)))
+        }
+        ObjectsConfig::S3(s3) => {
+            let objects = S3Objects::open(s3, &config.data_directory).await?;
+            let parts = S3Parts::new(database.clone(), objects.clone());
+            Ok((Arc::new(objects), Arc::new(parts)))
+        }
     }
 }

@@ -12,6 +12,7 @@ use poem_openapi::OperationId;
 use serde_json::{Value, json};
 use storage::calls::CallPrice;
 use storage::clock::Clock;
+use storage::objects::ObjectsConfig;
 use storage::{Storage, StorageConfig};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -139,6 +140,7 @@ async fn services_at(clock: Clock, default_quota_bytes: u64) -> (Services, TempD
         database_url,
         database_connections: 1,
         data_directory,
+        objects: ObjectsConfig::Disk,
         default_quota_bytes,
         retention: None,
     };
