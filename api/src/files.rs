@@ -13,7 +13,7 @@ use poem_openapi::registry::{
 use poem_openapi::{ApiResponse, OpenApi};
 use storage::files::{File, FileFilter};
 use storage::ids::{FileId, ProjectId};
-use storage::objects::StagedObject;
+use storage::objects::{Presentation, StagedObject};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -146,6 +146,11 @@ pub(crate) async fn send(app: &App, file: &File, request: &Request) -> Result<Co
     if request.header(header::IF_NONE_MATCH).is_some_and(|tags| lists(tags, &etag)) {
         return Ok(Content(with_validators(StatusCode::NOT_MODIFIED.into_response(), &etag)));
     }
+    let shown =
+        Presentation { content_type: file.content_type.clone(), disposition: disposition(&file.filename) };
+    if let Some(url) = app.services.storage.objects.public_url(&file.object_key, &shown).await? {
+        return Ok(Content(elsewhere(&url)?));
+    }
     let asked = Asked { range: request.header(header::RANGE), if_range: request.header(header::IF_RANGE) };
     let size = file.size_bytes;
     let (status, range) = match range::resolve(asked, &etag, size) {
@@ -159,9 +164,9 @@ pub(crate) async fn send(app: &App, file: &File, request: &Request) -> Result<Co
     let reader = app.services.storage.objects.open(&file.object_key, partial.then_some(range)).await?;
     let mut response = Response::builder()
         .status(status)
-        .header(header::CONTENT_TYPE, &file.content_type)
+        .header(header::CONTENT_TYPE, shown.content_type)
         .header(header::CONTENT_LENGTH, length)
-        .header(header::CONTENT_DISPOSITION, disposition(&file.filename))
+        .header(header::CONTENT_DISPOSITION, shown.disposition)
         // Whatever a browser makes of the bytes, it runs no script of theirs.
         .header(
             header::CONTENT_SECURITY_POLICY,
@@ -173,6 +178,17 @@ pub(crate) async fn send(app: &App, file: &File, request: &Request) -> Result<Co
     let response =
         response.body(PoemBody::from_async_read(tokio::io::BufReader::with_capacity(64 << 10, reader)));
     Ok(Content(with_validators(response, &etag)))
+}
+
+/// The URL holds for a short time, and for whoever has it.
+fn elsewhere(url: &str) -> Result<Response> {
+    let mut location = HeaderValue::from_str(url).map_err(ApiError::internal)?;
+    location.set_sensitive(true);
+    let response = Response::builder()
+        .status(StatusCode::FOUND)
+        .header(header::LOCATION, location)
+        .header(header::CACHE_CONTROL, "private, no-store");
+    Ok(response.finish())
 }
 
 fn with_validators(mut response: Response, etag: &str) -> Response {
@@ -221,6 +237,10 @@ impl ApiResponse for Content {
                     "The bytes of the range",
                     &["ETag", "Content-Disposition", "Content-Range"],
                 ),
+                MetaResponse {
+                    content: vec![],
+                    ..content_meta(302, "The object store has the bytes", &["Location"])
+                },
                 MetaResponse {
                     content: vec![],
                     ..content_meta(304, "The client has them already", &["ETag"])

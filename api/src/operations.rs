@@ -85,7 +85,7 @@ impl OperationsApi {
         let storage = &self.observed.storage;
         let readiness = Readiness {
             database: condition("database", storage.ping().await),
-            storage: condition("storage", storage.objects.free_bytes().await),
+            storage: condition("storage", storage.objects.ping().await),
             cache: condition("cache", storage.ping_redis().await),
         };
         let Readiness { database, storage, cache } = &readiness;

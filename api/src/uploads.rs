@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::body::{Body, RawBody, content_length};
 use crate::caller::{Access, Caller};
 use crate::dto::Done;
-use crate::dto::files::{FileObject, NewUpload, ReceivedPart, UploadObject};
+use crate::dto::files::{FileObject, NewUpload, PartLinks, ReceivedPart, UploadObject};
 use crate::error::{ApiError, Result};
 use crate::files::CreatedFile;
 use crate::intake::{self, Arrival};
@@ -57,14 +57,14 @@ impl UploadsApi {
             sha256: sha256.map(|digest| digest.to_ascii_lowercase()),
         };
         let upload = self.app.services.storage.uploads.begin(announced).await?;
-        Ok(BegunUpload::Created(Json(object(upload, &caller))))
+        Ok(BegunUpload::Created(Json(self.object(upload, &caller).await?)))
     }
 
     /// See which parts are here
     #[oai(path = "/:upload_id", method = "get", operation_id = "get_upload")]
     async fn get(&self, caller: Caller, upload_id: Path<Uuid>) -> Result<Json<UploadObject>> {
         let upload = self.app.services.storage.uploads.find(caller.user, UploadId::from(upload_id.0)).await?;
-        Ok(Json(object(upload, &caller)))
+        Ok(Json(self.object(upload, &caller).await?))
     }
 
     /// Send a part
@@ -116,8 +116,11 @@ impl UploadsApi {
     }
 }
 
-fn object(upload: Upload, caller: &Caller) -> UploadObject {
-    UploadObject::new(upload, &caller.links, Utc::now())
+impl UploadsApi {
+    async fn object(&self, upload: Upload, caller: &Caller) -> Result<UploadObject> {
+        let progress = self.app.services.storage.uploads.progress(&upload).await?;
+        Ok(UploadObject::new(upload, progress, PartLinks { links: &caller.links, now: Utc::now() }))
+    }
 }
 
 fn broken_off() -> io::Error {

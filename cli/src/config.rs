@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use storage::RedisConfig;
+use storage::objects::{ObjectKey, ObjectsConfig, S3Config, S3Keys};
 use storage::users::Role;
 use toml::{Table, Value};
 use worker::engines::Device;
@@ -68,6 +70,18 @@ pub(crate) struct Config {
     pub redis_url: String,
     /// What the keys of this installation begin with there.
     pub redis_prefix: String,
+    /// The bucket of an S3 store that files are kept in; without one they are in the data directory.
+    pub s3_bucket: String,
+    /// Where the store is; AWS where not set.
+    pub s3_endpoint: String,
+    pub s3_region: String,
+    /// Without these two, the environment, the profile and the machine are asked, as by all tools of AWS.
+    pub s3_access_key: String,
+    pub s3_secret_key: String,
+    /// Stands before the names of all objects.
+    pub s3_prefix: String,
+    /// Where clients reach the store, to which they are then sent for bytes.
+    pub s3_public_endpoint: String,
     /// Signs access tokens. Made at first start where not set.
     pub token_secret: String,
     /// Signs URLs. Made at first start where not set.
@@ -150,6 +164,13 @@ impl Default for Config {
             database_connections: 16,
             redis_url: String::new(),
             redis_prefix: "voxmill".to_owned(),
+            s3_bucket: String::new(),
+            s3_endpoint: String::new(),
+            s3_region: "us-east-1".to_owned(),
+            s3_access_key: String::new(),
+            s3_secret_key: String::new(),
+            s3_prefix: String::new(),
+            s3_public_endpoint: String::new(),
             token_secret: String::new(),
             url_secret: String::new(),
             metrics_token: String::new(),
@@ -193,6 +214,7 @@ impl Default for Config {
 /// Keys that may come from a file of their own, named by the key and `_FILE`.
 const SECRETS: [&str; 8] = [
     "database_url",
+    "s3_secret_key",
     "token_secret",
     "url_secret",
     "metrics_token",
@@ -204,6 +226,8 @@ const SECRETS: [&str; 8] = [
 /// Variables of the command line client, which the server does not read.
 pub(crate) const CLIENT_VARIABLES: [&str; 2] = ["VOXMILL_SERVER", "VOXMILL_API_KEY"];
 const PREFIX: &str = "VOXMILL_";
+/// How long the object store may take for one request, of 16 MiB at most.
+const STORE_PATIENCE: Duration = Duration::from_secs(60);
 
 impl Config {
     /// # Errors
@@ -292,6 +316,7 @@ impl Config {
         if self.redis_prefix.is_empty() || !self.redis_prefix.bytes().all(plain) {
             bail!("redis_prefix must be letters, digits and any of - _ . :, not {:?}", self.redis_prefix);
         }
+        self.check_s3()?;
         if self.max_connections == 0 {
             bail!("max_connections must be at least 1");
         }
@@ -330,6 +355,9 @@ impl Config {
         }
         let shared = [
             ("database_url", self.database_url.starts_with("postgres")),
+            ("redis_url", !self.redis_url.is_empty()),
+            ("s3_bucket", !self.s3_bucket.is_empty()),
+            ("s3_bucket", !self.s3_bucket.is_empty()),
             ("token_secret", part != Part::Api || !self.token_secret.is_empty()),
             ("url_secret", part != Part::Api || !self.url_secret.is_empty()),
         ];
@@ -359,6 +387,66 @@ impl Config {
             );
         }
         Ok(device)
+    }
+
+    fn check_s3(&self) -> anyhow::Result<()> {
+        let others = [
+            ("s3_endpoint", &self.s3_endpoint),
+            ("s3_access_key", &self.s3_access_key),
+            ("s3_secret_key", &self.s3_secret_key),
+            ("s3_prefix", &self.s3_prefix),
+            ("s3_public_endpoint", &self.s3_public_endpoint),
+        ];
+        if self.s3_bucket.is_empty() {
+            if let Some((key, _)) = others.iter().find(|(_, value)| !value.is_empty()) {
+                bail!("{key} needs s3_bucket, the bucket that files are kept in");
+            }
+            return Ok(());
+        }
+        let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+        if !(3..=63).contains(&self.s3_bucket.len()) || !self.s3_bucket.bytes().all(legal) {
+            bail!(
+                "s3_bucket must be 3 to 63 lower-case letters, digits, '.' and '-', not {:?}",
+                self.s3_bucket
+            );
+        }
+        if self.s3_region.is_empty() {
+            bail!("s3_region must not be empty; stores that have no regions take us-east-1");
+        }
+        if self.s3_access_key.is_empty() != self.s3_secret_key.is_empty() {
+            bail!("s3_access_key and s3_secret_key must be set both, or neither");
+        }
+        for (key, url) in [&others[0], &others[4]].into_iter().filter(|(_, url)| !url.is_empty()) {
+            let authority = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            let authority = authority.map(|rest| rest.trim_end_matches('/'));
+            if authority.is_none_or(|rest| rest.is_empty() || rest.contains(['/', '@', '?', '#', ' '])) {
+                bail!("{key} must be a scheme, a host and a port, such as https://s3.example:9000");
+            }
+        }
+        let prefix = self.s3_prefix.trim_matches('/');
+        if !prefix.is_empty() && (prefix.len() > 200 || ObjectKey::parse(prefix).is_err()) {
+            bail!(
+                "s3_prefix must be up to 200 letters, digits, '.', '_', '-' and '/', such as voxmill/production"
+            );
+        }
+        Ok(())
+    }
+
+    pub(crate) fn objects(&self) -> ObjectsConfig {
+        if self.s3_bucket.is_empty() {
+            return ObjectsConfig::Disk;
+        }
+        let set = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let keys = S3Keys { access_key: self.s3_access_key.clone(), secret_key: self.s3_secret_key.clone() };
+        ObjectsConfig::S3(S3Config {
+            bucket: self.s3_bucket.clone(),
+            endpoint: set(&self.s3_endpoint),
+            region: self.s3_region.clone(),
+            keys: Some(keys).filter(|keys| !keys.access_key.is_empty()),
+            prefix: self.s3_prefix.clone(),
+            public_endpoint: set(&self.s3_public_endpoint),
+            patience: STORE_PATIENCE,
+        })
     }
 
     /// None where no server is configured.
@@ -528,6 +616,16 @@ mod tests {
         assert!(refused("", &[("VOXMILL_QUOTA_BYTES", "many")]).contains("VOXMILL_QUOTA_BYTES"));
         assert!(refused("models_strict = 'maybe'", &[]).contains("models_strict"));
         assert!(refused("currency = 'dollars'", &[]).contains("currency"));
+        assert!(refused("s3_endpoint = 'http://a:1'", &[]).contains("s3_bucket"));
+        assert!(refused("s3_bucket = 'A Bucket'", &[]).contains("s3_bucket"));
+        for more in
+            ["access_key = 'k'", "endpoint = 's3.example'", "endpoint = 'http://k:s@a'", "prefix = 'a b'"]
+        {
+            let key = more.split(' ').next().unwrap();
+            let config = format!("s3_bucket = 'media'\ns3_{more}");
+            let error = format!("{:#}", read(&config, &[]).unwrap_err());
+            assert!(error.contains(&format!("s3_{key}")), "{error}");
+        }
         assert!(refused("call_price_per_minute = -1.0", &[]).contains("call_price_per_minute"));
         assert!(refused("", &[("VOXMILL_CALL_PRICE_PER_MINUTE", "nan")]).contains("call_price_per_minute"));
         assert!(refused("slots = { dance = 1 }", &[]).contains("dance"));

@@ -90,6 +90,7 @@ async fn storage(config: &Config) -> anyhow::Result<Storage> {
         database_url: config.database_url(),
         database_connections: config.database_connections,
         data_directory: config.data_dir.clone(),
+        objects: config.objects(),
         default_quota_bytes: config.quota_bytes,
         retention: (days > 0).then(|| Duration::from_secs(days * 86_400)),
         redis: config.redis(),

@@ -34,6 +34,7 @@ async fn main() -> anyhow::Result<()> {
         database_url: format!("sqlite://{}?mode=rwc", directory.path().join("voxmill.db").display()),
         database_connections: 1,
         data_directory: directory.path().join("data"),
+        objects: storage::objects::ObjectsConfig::Disk,
         default_quota_bytes: u64::MAX,
         retention: None,
         redis: None,

@@ -7,6 +7,7 @@ use crate::{
     ids::{JobId, UploadId, UserId},
     rooms::rows::recording_chunks,
     rows::{files, garbage as garbage_rows, idempotency_keys, jobs, uploads, users, voice_profiles},
+    uploads::Dropped,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect,
@@ -27,18 +28,15 @@ impl Storage {
             .into_tuple()
             .all(&transaction)
             .await?;
-        let uploads: Vec<Uuid> = uploads::Entity::find()
+        let uploads = uploads::Entity::find()
             .filter(uploads::Column::OwnerId.eq(user.as_uuid()))
-            .select_only()
-            .column(uploads::Column::Id)
-            .into_tuple()
             .all(&transaction)
             .await?;
         self.erase_rows(&transaction, user).await?;
         transaction.commit().await?;
         jobs.into_iter().for_each(|job| self.events.notify(JobId::from(job)));
-        for upload in uploads {
-            self.uploads.remove_parts(UploadId::from(upload)).await?;
+        for row in uploads {
+            self.uploads.discard(&Dropped { id: UploadId::from(row.id), store_name: row.store_name }).await;
         }
         garbage::collect(&self.database, self.objects.as_ref()).await?;
         Ok(())

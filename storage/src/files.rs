@@ -23,6 +23,7 @@ use sea_orm::{
     sea_query::{Expr, IntoColumnRef, IntoTableRef, Query},
 };
 use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct File {
@@ -100,7 +101,9 @@ impl Files {
 
     async fn insert_from(&self, new: NewFile, recording: Option<&Recording>) -> Result<File> {
         let id = FileId::new();
-        let object_key = upload_key(id)?;
+        // The object store may have put it together from parts.
+        let stored = new.staged.stored.clone();
+        let object_key = stored.clone().map_or_else(|| object_key(id.as_uuid()), Ok)?;
         let size_bytes = new.staged.size_bytes;
         let now = self.database.now();
         let row = ActiveModel {
@@ -123,7 +126,9 @@ impl Files {
         let room = Room { owner: new.owner, size_bytes };
         let entry = Entry { room, project_name: new.project_name, upload: new.upload, recording };
         let inserted = self.insert_row(row, entry).await;
+        // One that came in parts is its upload's, which may be another file by now; or it is left to sweep.
         if inserted.is_err()
+            && stored.is_none()
             && let Err(error) = self.objects.delete(&object_key).await
         {
             tracing::warn!(
@@ -345,9 +350,9 @@ where
     Ok(Sum { bytes: bytes.unwrap_or(0).unsigned_abs(), rows: rows.unsigned_abs() })
 }
 
-/// Spread over 256 directories by the last, random digits of the id.
-fn upload_key(id: FileId) -> Result<ObjectKey> {
-    let id = id.as_uuid().simple().to_string();
+/// Of the file, or of what is to be one. Spread over 256 directories by the last, random digits of the id.
+pub(crate) fn object_key(id: Uuid) -> Result<ObjectKey> {
+    let id = id.simple().to_string();
     ObjectKey::parse(&format!("files/{}/{id}", &id[30..]))
 }
 

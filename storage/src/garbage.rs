@@ -47,15 +47,28 @@ pub(crate) async fn collect(database: &Database, objects: &dyn Objects) -> Resul
             .await?;
         let Some(end) = rows.last() else { return Ok(collected) };
         last = end.object_key.clone();
-        let mut gone = vec![];
-        for row in rows {
-            if delete(objects, &ObjectKey::parse(&row.object_key)?).await {
-                gone.push(row.object_key);
-            }
-        }
+        let keys: Vec<ObjectKey> =
+            rows.iter().map(|row| ObjectKey::parse(&row.object_key)).collect::<Result<_>>()?;
+        let gone = delete_all(objects, &keys).await;
         collected += gone.len() as u64;
         forget(database, gone).await?;
     }
+}
+
+/// The names of those that are gone, and a warning where some are not: they must not keep the rest.
+pub(crate) async fn delete_all(objects: &dyn Objects, keys: &[ObjectKey]) -> Vec<String> {
+    let left = match objects.delete_all(keys).await {
+        Ok(left) => left,
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "could not delete objects; the next sweep tries again");
+            return vec![];
+        }
+    };
+    if !left.is_empty() {
+        tracing::warn!(left = left.len(), "could not delete some objects; the next sweep tries again");
+    }
+    keys.iter().filter(|key| !left.contains(key)).map(ToString::to_string).collect()
 }
 
 /// False, and a warning, where it could not be deleted: one such must not keep the rest.

@@ -55,12 +55,12 @@ use crate::{
     jobs::{Jobs, Terms},
     live_names::LiveNames,
     logins::Logins,
-    objects::{DiskObjects, Objects},
+    objects::{DiskObjects, Objects, ObjectsConfig, S3Objects},
     projects::Projects,
     queue::{MemoryQueue, Queue, RedisQueue},
     rooms::{Rooms, meetings::Meetings, recordings::Recordings},
     shared_counts::SharedCounts,
-    uploads::Uploads,
+    uploads::{DiskParts, Parts, S3Parts, Uploads},
     users::Users,
     voice_sessions::VoiceSessions,
     voices::Voices,
@@ -77,8 +77,9 @@ pub struct StorageConfig {
     pub database_url: String,
     /// The most that this process opens to Postgres.
     pub database_connections: u32,
-    /// Holds `objects/`, `staging/` and `uploads/`, on one file system.
+    /// Holds `staging/` and, where objects are on the disk, `objects/` and `uploads/`, on one file system.
     pub data_directory: PathBuf,
+    pub objects: ObjectsConfig,
     /// Of users who have none of their own.
     pub default_quota_bytes: u64,
     /// How long files, finished jobs and security events are kept; none keeps them until they are deleted.
@@ -128,7 +129,7 @@ impl Storage {
     /// For tests that do not wait.
     pub async fn open_with_clock(config: &StorageConfig, clock: Clock) -> Result<Self> {
         let database = Database::open(&config.database_url, config.database_connections, clock).await?;
-        let objects: Arc<dyn Objects> = Arc::new(DiskObjects::open(&config.data_directory).await?);
+        let (objects, parts) = open_objects(config, &database).await?;
         let broker = config.redis.as_ref().map(Broker::open).transpose()?;
         let events = broker.as_ref().map_or_else(Events::default, Events::shared);
         let queue: Arc<dyn Queue> = match &broker {
@@ -145,9 +146,8 @@ impl Storage {
             database: database.clone(),
             objects: objects.clone(),
             default_quota_bytes: config.default_quota_bytes,
-            directory: config.data_directory.join("uploads"),
+            parts,
         };
-        tokio::fs::create_dir_all(&uploads.directory).await?;
         let terms = Terms { retention: config.retention, default_quota_bytes: config.default_quota_bytes };
         Ok(Self {
             users: Users::new(database.clone(), config.default_quota_bytes),
@@ -196,6 +196,25 @@ impl Storage {
         match &self.broker {
             Some(broker) => broker.ping().await,
             None => Ok(()),
+        }
+    }
+}
+
+/// Where the bytes are, and where those of uploads in parts are meanwhile.
+async fn open_objects(
+    config: &StorageConfig,
+    database: &Database,
+) -> Result<(Arc<dyn Objects>, Arc<dyn Parts>)> {
+    match &config.objects {
+        ObjectsConfig::Disk => {
+            let objects: Arc<dyn Objects> = Arc::new(DiskObjects::open(&config.data_directory).await?);
+            let parts = DiskParts::open(database.clone(), objects.clone(), &config.data_directory).await?;
+            Ok((objects, Arc::new(parts)))
+        }
+        ObjectsConfig::S3(s3) => {
+            let objects = S3Objects::open(s3, &config.data_directory).await?;
+            let parts = S3Parts::new(database.clone(), objects.clone());
+            Ok((Arc::new(objects), Arc::new(parts)))
         }
     }
 }

@@ -322,6 +322,7 @@ pub(crate) mod uploads {
         pub sha256: Option<String>,
         pub created_at: DateTimeUtc,
         pub expires_at: DateTimeUtc,
+        pub store_name: Option<String>,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

@@ -13,7 +13,7 @@ use crate::{
     objects::ObjectKey,
     password_resets,
     rooms::{recordings, rows::recording_chunks},
-    rows::{files as file_rows, idempotency_keys, jobs, voice_profiles},
+    rows::{files as file_rows, idempotency_keys, jobs, uploads, voice_profiles},
     workers,
 };
 use chrono::{DateTime, Utc};
@@ -23,6 +23,7 @@ use std::{
     collections::{HashMap, HashSet},
     time::{Duration, SystemTime},
 };
+use uuid::Uuid;
 
 /// Bytes without a row are left alone for this long: their row may be on its way.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -96,7 +97,7 @@ impl Storage {
     /// A file that a job still needs is kept until the job ends.
     async fn sweep_files(&self, now: DateTime<Utc>) -> Result<u64> {
         let mut swept = 0;
-        let mut kept: Vec<uuid::Uuid> = vec![];
+        let mut kept: Vec<Uuid> = vec![];
         loop {
             let rows = file_rows::Entity::find()
                 .filter(file_rows::Column::ExpiresAt.lte(now))
@@ -108,7 +109,7 @@ impl Storage {
             if rows.is_empty() {
                 return Ok(swept);
             }
-            let mut owners: HashMap<uuid::Uuid, Vec<file_rows::Model>> = HashMap::new();
+            let mut owners: HashMap<Uuid, Vec<file_rows::Model>> = HashMap::new();
             rows.into_iter().for_each(|row| owners.entry(row.owner_id).or_default().push(row));
             for (owner, rows) in owners {
                 swept += self.sweep_files_of(owner.into(), rows, &mut kept).await?;
@@ -121,7 +122,7 @@ impl Storage {
         &self,
         owner: UserId,
         rows: Vec<file_rows::Model>,
-        kept: &mut Vec<uuid::Uuid>,
+        kept: &mut Vec<Uuid>,
     ) -> Result<u64> {
         let now = self.database.now();
         let transaction = self.database.begin(owner).await?;
@@ -144,7 +145,7 @@ impl Storage {
         let terminal = || JobState::ALL.into_iter().filter(|state| state.is_terminal()).map(JobState::as_str);
         let mut swept = 0;
         loop {
-            let ids: Vec<uuid::Uuid> = jobs::Entity::find()
+            let ids: Vec<Uuid> = jobs::Entity::find()
                 .filter(jobs::Column::State.is_in(terminal()))
                 // Implied by the next condition, and what the index knows.
                 .filter(jobs::Column::RunAfter.lt(before))
@@ -186,9 +187,9 @@ impl Storage {
             for chunk in old.chunks(BATCH as usize) {
                 let keys: Vec<&ObjectKey> = chunk.iter().map(|(key, _)| key).collect();
                 let referenced = self.referenced(&keys).await?;
-                for key in keys.into_iter().filter(|key| !referenced.contains(key.as_str())) {
-                    swept += u64::from(garbage::delete(self.objects.as_ref(), key).await);
-                }
+                let unknown = |key: &&ObjectKey| !referenced.contains(key.as_str());
+                let unknown: Vec<ObjectKey> = keys.into_iter().filter(unknown).cloned().collect();
+                swept += garbage::delete_all(self.objects.as_ref(), &unknown).await.len() as u64;
             }
         }
         Ok(swept)
@@ -196,6 +197,15 @@ impl Storage {
 
     async fn referenced(&self, keys: &[&ObjectKey]) -> Result<HashSet<String>> {
         let names = || keys.iter().map(|key| key.as_str());
+        // What the store has put together of an upload is not swept before the upload is.
+        let ids = keys.iter().filter_map(|key| key.as_str().rsplit('/').next()?.parse::<Uuid>().ok());
+        let uploads: Vec<Uuid> = uploads::Entity::find()
+            .filter(uploads::Column::Id.is_in(ids))
+            .select_only()
+            .column(uploads::Column::Id)
+            .into_tuple()
+            .all(self.database.reader())
+            .await?;
         let reader = self.database.reader();
         let mut referenced: HashSet<String> = file_rows::Entity::find()
             .filter(file_rows::Column::ObjectKey.is_in(names()))
@@ -220,6 +230,9 @@ impl Storage {
             .into_tuple::<String>()
             .all(reader)
             .await?;
+        for upload in uploads {
+            referenced.insert(files::object_key(upload)?.to_string());
+        }
         referenced.extend(voices);
         referenced.extend(chunks);
         Ok(referenced)

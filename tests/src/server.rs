@@ -4,7 +4,7 @@ use crate::user::User;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -19,7 +19,11 @@ pub struct Server {
     settings: Vec<(String, String)>,
     /// The data directory is a disk of its own, which only the server and its children see.
     has_own_disk: bool,
+    log: Log,
 }
+
+/// What a server has said lately.
+type Log = Arc<Mutex<String>>;
 
 impl Server {
     pub fn start() -> Self {
@@ -30,8 +34,9 @@ impl Server {
     pub fn start_with(settings: &[(&str, &str)]) -> Self {
         let data = tempfile::Builder::new().prefix("voxmill-test-").tempdir().unwrap();
         let settings: Vec<_> = settings.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
-        let (child, url) = spawn(Command::new(program()), data.path(), &settings);
-        Self { child, url, data, settings, has_own_disk: false }
+        let log = Log::default();
+        let (child, url) = spawn(Command::new(program()), data.path(), (&settings, &log));
+        Self { child, url, data, settings, has_own_disk: false, log }
     }
 
     /// With a data directory that holds no more than so many MiB.
@@ -41,8 +46,9 @@ impl Server {
         let mut command = Command::new("unshare");
         command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mount, &format!("{mebibytes}m")]);
         command.arg(data.path()).arg(program());
-        let (child, url) = spawn(command, data.path(), &[]);
-        Self { child, url, data, settings: vec![], has_own_disk: true }
+        let log = Log::default();
+        let (child, url) = spawn(command, data.path(), (&[], &log));
+        Self { child, url, data, settings: vec![], has_own_disk: true, log }
     }
 
     /// A new user of this server.
@@ -54,6 +60,11 @@ impl Server {
         let seen = self.data.path().strip_prefix("/").unwrap();
         let root = if self.has_own_disk { format!("/proc/{}/root", self.child.id()) } else { "/".to_owned() };
         Path::new(&root).join(seen)
+    }
+
+    /// The last that it has logged.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     pub fn process_id(&self) -> u32 {
@@ -75,7 +86,7 @@ impl Server {
 
     /// Starts again on the same data, at another port.
     pub fn restart(&mut self) {
-        let (child, url) = spawn(Command::new(program()), self.data.path(), &self.settings);
+        let (child, url) = spawn(Command::new(program()), self.data.path(), (&self.settings, &self.log));
         (self.child, self.url) = (child, url);
     }
 
@@ -124,7 +135,11 @@ pub fn program() -> PathBuf {
 }
 
 /// Starts `command`, which is the program or runs it with its arguments, and waits until it listens.
-fn spawn(mut command: Command, data: &Path, settings: &[(String, String)]) -> (Child, String) {
+fn spawn(
+    mut command: Command,
+    data: &Path,
+    (settings, lately): (&[(String, String)], &Log),
+) -> (Child, String) {
     let mut child = command
         .args(["serve", "--bind", "127.0.0.1:0", "--data-dir"])
         .arg(data)
@@ -139,8 +154,8 @@ fn spawn(mut command: Command, data: &Path, settings: &[(String, String)]) -> (C
     let (found, address) = mpsc::channel();
     let keep = std::env::var_os("TEST_LOG").is_some();
     // Reads to the end, or the server would block on a full pipe.
+    let lately = lately.clone();
     std::thread::spawn(move || {
-        let mut earlier = String::new();
         for line in log.lines().map_while(Result::ok) {
             if keep {
                 eprintln!("{line}");
@@ -148,12 +163,14 @@ fn spawn(mut command: Command, data: &Path, settings: &[(String, String)]) -> (C
             if let Some((_, rest)) = line.split_once("listening on ") {
                 let _ = found.send(Ok(rest.split('"').next().unwrap().to_owned()));
             }
-            earlier = format!("{earlier}{line}\n");
-            if earlier.len() > 1 << 16 {
-                earlier.clear();
+            let mut lately = lately.lock().unwrap();
+            if lately.len() > 1 << 20 {
+                lately.clear();
             }
+            *lately += &line;
+            lately.push('\n');
         }
-        let _ = found.send(Err(earlier));
+        let _ = found.send(Err(lately.lock().unwrap().clone()));
     });
     match address.recv_timeout(START) {
         Ok(Ok(url)) => (child, url),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use pipeline::media_info::{AudioInfo, MediaInfo, VideoInfo};
 use poem_openapi::{Enum, Object};
 use storage::files::File;
-use storage::uploads::Upload;
+use storage::uploads::{Progress, Upload};
 use uuid::Uuid;
 
 use super::time::Timestamp;
@@ -110,8 +110,15 @@ struct PartObject {
     size_bytes: u64,
     /// Whether its bytes are here.
     received: bool,
-    /// PUT the bytes here, without a header, for 15 minutes; ask for the upload again for a fresh one.
+    /// PUT the bytes here, without a header, for 15 minutes; ask for the upload again for a fresh one. It may lead to
+    /// the object store, whose answer has no body.
     url: String,
+}
+
+/// Makes URLs for parts that come through us.
+pub(crate) struct PartLinks<'a> {
+    pub(crate) links: &'a Links,
+    pub(crate) now: DateTime<Utc>,
 }
 
 #[derive(Object)]
@@ -203,20 +210,22 @@ impl From<MediaInfo> for MediaObject {
 }
 
 impl UploadObject {
-    pub(crate) fn new(upload: Upload, links: &Links, now: DateTime<Utc>) -> Self {
+    pub(crate) fn new(upload: Upload, progress: Progress, through: PartLinks<'_>) -> Self {
+        let PartLinks { links, now } = through;
         let id = upload.id.as_uuid();
         let path = format!("/api/v1/files/uploads/{id}");
-        let present: HashSet<u32> = upload.present.iter().map(|part| part.number).collect();
-        let part = |number: u32| PartObject {
+        let present: HashSet<u32> = progress.present.into_iter().collect();
+        let mut straight = progress.urls.into_iter();
+        let mut part = |number: u32| PartObject {
             number,
             size_bytes: upload.size_of(number).unwrap_or_default(),
             received: present.contains(&number),
-            url: links.signed(&format!("{path}/parts/{number}"), now),
+            url: straight.next().unwrap_or_else(|| links.signed(&format!("{path}/parts/{number}"), now)),
         };
         Self {
             id,
             upload_id: id,
-            parts: (1..=upload.parts).map(part).collect(),
+            parts: (1..=upload.parts).map(&mut part).collect(),
             size_bytes: upload.size_bytes,
             part_size: upload.part_size,
             complete_url: links.plain(&format!("{path}/complete")),

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use storage::ids::{ApiKeyId, UserId};
+use storage::objects::ObjectsConfig;
 use storage::{RedisConfig, Storage, StorageConfig};
 use tempfile::TempDir;
 
@@ -169,7 +170,9 @@ async fn shared(redis: &Redis) -> (Shared, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let config = StorageConfig {
         database_url: format!("sqlite://{}/test.db?mode=rwc", directory.path().display()),
+        database_connections: 1,
         data_directory: directory.path().to_owned(),
+        objects: ObjectsConfig::Disk,
         default_quota_bytes: 0,
         retention: None,
         redis: Some(RedisConfig { url: redis.url(), prefix: "test".to_owned() }),

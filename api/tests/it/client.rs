@@ -13,6 +13,7 @@ use poem_openapi::OperationId;
 use serde_json::{Value, json};
 use storage::calls::CallPrice;
 use storage::clock::Clock;
+use storage::objects::ObjectsConfig;
 use storage::{RedisConfig, Storage, StorageConfig};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -178,6 +179,7 @@ fn storage_config(directory: &Path, default_quota_bytes: u64) -> StorageConfig {
         database_url: format!("sqlite://{}/test.db?mode=rwc", directory.display()),
         database_connections: 1,
         data_directory: directory.to_owned(),
+        objects: ObjectsConfig::Disk,
         default_quota_bytes,
         retention: None,
         redis: None,

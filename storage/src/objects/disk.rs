@@ -1,49 +1,46 @@
 //! Objects as files below one directory, with the staged ones beside it on the same file system, so that publishing
 //! is a rename.
 
-use super::{ObjectKey, ObjectMeta, ObjectReader, Objects, StagedObject, Staging, staging::StagedPath};
+use super::{
+    ObjectKey, ObjectMeta, ObjectReader, Objects, Presentation, StagedObject, Staging,
+    staging::{StagingDirectory, hash},
+};
 use crate::error::{Error, Result};
 use async_trait::async_trait;
-use sha2::{Digest, Sha256};
 use std::{
+    collections::HashSet,
     fs, io,
-    io::{Read, SeekFrom},
+    io::SeekFrom,
     ops::Range,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use uuid::Uuid;
 
 #[derive(Clone, Debug)]
 pub struct DiskObjects {
     objects: PathBuf,
-    staging: PathBuf,
+    staging: StagingDirectory,
 }
 
 impl DiskObjects {
     /// Uses `objects/` and `staging/` of the directory, which it makes.
     pub async fn open(data_directory: &Path) -> Result<Self> {
-        let disk = Self { objects: data_directory.join("objects"), staging: data_directory.join("staging") };
-        tokio::fs::create_dir_all(&disk.objects).await?;
-        tokio::fs::create_dir_all(&disk.staging).await?;
-        Ok(disk)
+        let objects = data_directory.join("objects");
+        tokio::fs::create_dir_all(&objects).await?;
+        Ok(Self { objects, staging: StagingDirectory::open(data_directory).await? })
     }
 
     fn path(&self, key: &ObjectKey) -> PathBuf {
         self.objects.join(key.as_str())
-    }
-
-    fn staged_path(&self) -> PathBuf {
-        self.staging.join(Uuid::new_v4().simple().to_string())
     }
 }
 
 #[async_trait]
 impl Objects for DiskObjects {
     async fn stage(&self) -> Result<Staging> {
-        Staging::create(self.staged_path()).await
+        self.staging.create().await
     }
 
     async fn publish(&self, staged: StagedObject, key: &ObjectKey) -> Result<()> {
@@ -53,10 +50,11 @@ impl Objects for DiskObjects {
 
     async fn publish_file(&self, from: &Path, key: &ObjectKey) -> Result<ObjectMeta> {
         let (root, to) = (self.objects.clone(), self.path(key));
-        let (from, staged) = (from.to_owned(), StagedPath::new(self.staged_path()));
+        let (from, staged) = (from.to_owned(), self.staging.path());
         blocking(move || {
             link_or_copy(&from, staged.as_path())?;
-            let meta = hash_and_sync(staged.as_path())?;
+            let meta = hash(staged.as_path())?;
+            fs::File::open(staged.as_path())?.sync_all()?;
             move_into_place(staged.as_path(), &to, &root)?;
             Ok(meta)
         })
@@ -94,9 +92,24 @@ impl Objects for DiskObjects {
         .await
     }
 
+    async fn delete_all(&self, keys: &[ObjectKey]) -> Result<HashSet<ObjectKey>> {
+        let mut left = HashSet::new();
+        for key in keys {
+            if let Err(error) = self.delete(key).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, %key, "could not delete an object");
+                left.insert(key.clone());
+            }
+        }
+        Ok(left)
+    }
+
     async fn list(&self, prefix: &str) -> Result<Vec<(ObjectKey, SystemTime)>> {
         let (root, prefix) = (self.objects.clone(), prefix.to_owned());
         blocking(move || list(&root, &prefix)).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.free_bytes().await.map(drop)
     }
 
     async fn free_bytes(&self) -> Result<Option<u64>> {
@@ -108,20 +121,12 @@ impl Objects for DiskObjects {
         .await
     }
 
+    async fn public_url(&self, _key: &ObjectKey, _shown: &Presentation) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     async fn sweep_staging(&self, before: SystemTime) -> Result<u64> {
-        let staging = self.staging.clone();
-        blocking(move || {
-            let mut removed = 0;
-            for entry in fs::read_dir(&staging)? {
-                let entry = entry?;
-                let Ok(meta) = entry.metadata() else { continue };
-                if meta.is_file() && meta.modified()? < before && fs::remove_file(entry.path()).is_ok() {
-                    removed += 1;
-                }
-            }
-            Ok(removed)
-        })
-        .await
+        self.staging.sweep(before).await
     }
 }
 
@@ -190,23 +195,6 @@ fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
             Ok(())
         }
     }
-}
-
-fn hash_and_sync(path: &Path) -> io::Result<ObjectMeta> {
-    let mut file = fs::File::open(path)?;
-    let mut sha256 = Sha256::new();
-    let mut size_bytes = 0;
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            break;
-        }
-        sha256.update(&buffer[..count]);
-        size_bytes += count as u64;
-    }
-    file.sync_all()?;
-    Ok(ObjectMeta { size_bytes, sha256: hex::encode(sha256.finalize()) })
 }
 
 fn list(root: &Path, prefix: &str) -> io::Result<Vec<(ObjectKey, SystemTime)>> {

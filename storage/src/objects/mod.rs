@@ -1,16 +1,16 @@
 //! Where the bytes of files live. An object appears whole or not at all, and is never changed.
 
 mod disk;
+pub(crate) mod s3;
 mod staging;
-#[cfg(test)]
-mod suite;
 
 pub use disk::DiskObjects;
+pub use s3::{S3Config, S3Keys, S3Objects};
 pub use staging::{StagedObject, Staging};
 
 use crate::error::{Error, Result};
 use async_trait::async_trait;
-use std::{fmt, ops::Range, path::Path, str::FromStr, time::SystemTime};
+use std::{collections::HashSet, fmt, ops::Range, path::Path, str::FromStr, time::SystemTime};
 use tokio::io::AsyncRead;
 
 /// The name of an object: parts of letters, digits, `.`, `_` and `-`, joined by `/`.
@@ -22,6 +22,22 @@ pub struct ObjectMeta {
     pub size_bytes: u64,
     /// Lower-case hexadecimal.
     pub sha256: String,
+}
+
+/// Where objects are kept.
+#[derive(Clone, Debug)]
+pub enum ObjectsConfig {
+    /// In the data directory.
+    Disk,
+    S3(S3Config),
+}
+
+/// How an object looks to who fetches it by its URL.
+#[derive(Clone, Debug)]
+pub struct Presentation {
+    pub content_type: String,
+    /// `Content-Disposition`, as RFC 6266 has it.
+    pub disposition: String,
 }
 
 pub type ObjectReader = Box<dyn AsyncRead + Send + Sync + Unpin>;
@@ -47,11 +63,21 @@ pub trait Objects: Send + Sync {
     /// Who reads it already reads on. An absent object is fine.
     async fn delete(&self, key: &ObjectKey) -> Result<()>;
 
+    /// Deletes them all, as [`Objects::delete`] does; those that it could not are returned.
+    async fn delete_all(&self, keys: &[ObjectKey]) -> Result<HashSet<ObjectKey>>;
+
     /// The objects whose key starts with `prefix`, and when each was published, in no order.
     async fn list(&self, prefix: &str) -> Result<Vec<(ObjectKey, SystemTime)>>;
 
+    /// Whether the objects can be reached.
+    async fn ping(&self) -> Result<()>;
+
     /// How many bytes may still be stored, where that is known.
     async fn free_bytes(&self) -> Result<Option<u64>>;
+
+    /// Where a client fetches the object itself, without a header, for 15 minutes; none where it cannot. Whoever has
+    /// the URL may: it is for the client alone, and for no log.
+    async fn public_url(&self, key: &ObjectKey, shown: &Presentation) -> Result<Option<String>>;
 
     /// Removes what was staged before `before` by processes that died.
     async fn sweep_staging(&self, before: SystemTime) -> Result<u64>;

@@ -1,17 +1,25 @@
 //! Bytes on their way to become an object: in a file of our own, counted and hashed as they come.
 
-use crate::error::Result;
+use super::{ObjectKey, ObjectMeta};
+use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::{
     fs, io,
+    io::Read,
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
+    time::SystemTime,
 };
 use tokio::{
     fs::File,
     io::{AsyncWrite, AsyncWriteExt},
 };
+use uuid::Uuid;
+
+/// Where such files lie.
+#[derive(Clone, Debug)]
+pub(crate) struct StagingDirectory(PathBuf);
 
 /// A file being written. Dropped before [`Staging::finish`], it is removed.
 #[derive(Debug)]
@@ -29,14 +37,48 @@ pub struct StagedObject {
     pub size_bytes: u64,
     /// Lower-case hexadecimal.
     pub sha256: String,
+    /// The object that has the same bytes already, for they came by way of the store.
+    pub(crate) stored: Option<ObjectKey>,
+}
+
+impl StagingDirectory {
+    /// `staging/` of the directory, which it makes.
+    pub(crate) async fn open(data_directory: &Path) -> Result<Self> {
+        let directory = Self(data_directory.join("staging"));
+        tokio::fs::create_dir_all(&directory.0).await?;
+        Ok(directory)
+    }
+
+    pub(crate) async fn create(&self) -> Result<Staging> {
+        let path = self.path();
+        let file = File::create_new(path.as_path()).await?;
+        Ok(Staging { file, path, size_bytes: 0, sha256: Sha256::new() })
+    }
+
+    /// For a file that is yet to be made, and goes when this is dropped.
+    pub(crate) fn path(&self) -> StagedPath {
+        StagedPath(self.0.join(Uuid::new_v4().simple().to_string()))
+    }
+
+    /// Removes those last written to before then; returns how many.
+    pub(crate) async fn sweep(&self, before: SystemTime) -> Result<u64> {
+        let directory = self.0.clone();
+        let sweep = move || -> io::Result<u64> {
+            let mut removed = 0;
+            for entry in fs::read_dir(&directory)? {
+                let entry = entry?;
+                let Ok(meta) = entry.metadata() else { continue };
+                if meta.is_file() && meta.modified()? < before && fs::remove_file(entry.path()).is_ok() {
+                    removed += 1;
+                }
+            }
+            Ok(removed)
+        };
+        Ok(tokio::task::spawn_blocking(sweep).await.map_err(Error::internal)??)
+    }
 }
 
 impl Staging {
-    pub(crate) async fn create(path: PathBuf) -> Result<Self> {
-        let file = File::create_new(&path).await?;
-        Ok(Self { file, path: StagedPath(path), size_bytes: 0, sha256: Sha256::new() })
-    }
-
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
@@ -46,7 +88,7 @@ impl Staging {
         let Self { mut file, path, size_bytes, sha256 } = self;
         file.flush().await?;
         file.sync_all().await?;
-        Ok(StagedObject { path, size_bytes, sha256: hex::encode(sha256.finalize()) })
+        Ok(StagedObject { path, size_bytes, sha256: hex::encode(sha256.finalize()), stored: None })
     }
 }
 
@@ -82,10 +124,6 @@ impl StagedObject {
 pub(crate) struct StagedPath(PathBuf);
 
 impl StagedPath {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self(path)
-    }
-
     pub(crate) fn as_path(&self) -> &Path {
         &self.0
     }
@@ -100,4 +138,21 @@ impl Drop for StagedPath {
             Ok(()) | Err(_) => {}
         }
     }
+}
+
+/// Size and checksum of a file that is there.
+pub(crate) fn hash(path: &Path) -> io::Result<ObjectMeta> {
+    let mut file = fs::File::open(path)?;
+    let mut sha256 = Sha256::new();
+    let mut size_bytes = 0;
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        sha256.update(&buffer[..count]);
+        size_bytes += count as u64;
+    }
+    Ok(ObjectMeta { size_bytes, sha256: hex::encode(sha256.finalize()) })
 }

@@ -1,10 +1,14 @@
 //! What the storage of a test stands on. These tests are compiled twice, for `fleet` is a link to `it`: once for what one
 //! process has within it, once for the servers of a fleet.
 
-use crate::servers::Postgres;
+use crate::servers::{Postgres, Redis, S3};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
+use storage::RedisConfig;
+use storage::objects::{ObjectsConfig, S3Config, S3Keys};
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 /// Whether this is the run on the servers of a fleet.
 pub(crate) const FLEET: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"fleet");
@@ -16,6 +20,37 @@ pub(crate) async fn database(directory: &Path) -> String {
         migrations::up(&url).await.unwrap();
     }
     url
+}
+
+/// A place of the test's own for objects.
+pub(crate) fn objects() -> ObjectsConfig {
+    if FLEET { ObjectsConfig::S3(bucket(s3().port())) } else { ObjectsConfig::Disk }
+}
+
+/// In the bucket of the store that this port leads to, apart from all others.
+pub(crate) fn bucket(port: u16) -> S3Config {
+    S3Config {
+        bucket: S3::BUCKET.into(),
+        endpoint: Some(format!("http://127.0.0.1:{port}")),
+        region: "us-east-1".into(),
+        keys: Some(S3Keys { access_key: S3::ACCESS_KEY.into(), secret_key: S3::SECRET_KEY.into() }),
+        prefix: format!("of/{}", Uuid::new_v4().simple()),
+        public_endpoint: None,
+        patience: Duration::from_secs(20),
+    }
+}
+
+/// Keys of the test's own.
+pub(crate) fn redis() -> Option<RedisConfig> {
+    static REDIS: OnceLock<Redis> = OnceLock::new();
+    let prefix = || format!("of:{}", Uuid::new_v4().simple());
+    FLEET.then(|| RedisConfig { url: REDIS.get_or_init(Redis::start).url(), prefix: prefix() })
+}
+
+/// One for all tests of this process.
+pub(crate) fn s3() -> &'static S3 {
+    static S3_STORE: OnceLock<S3> = OnceLock::new();
+    S3_STORE.get_or_init(S3::start)
 }
 
 fn file(directory: &Path) -> String {

@@ -82,8 +82,7 @@ async fn an_erased_account_leaves_nothing_behind_and_touches_nobody_else() {
     assert!(matches!(storage.campaigns.find(ada, campaign).await, Err(Error::NotFound)));
     assert_eq!(storage.campaigns.find(bob, their_campaign).await.unwrap().agent, Some(theirs));
     assert!(matches!(storage.agents.create(new_agent(ada, "Sales")).await, Err(Error::NotFound)));
-    let parts = std::fs::read_dir(world.config.data_directory.join("uploads")).unwrap();
-    assert_eq!(parts.count(), 0);
+    assert_eq!(world.parts_left(), 0);
     let objects = world.objects().await;
     assert_eq!(objects.len(), 2, "bob's file and voice: {objects:?}");
     assert_eq!(world.read(&kept).await, b"some bytes");

@@ -15,6 +15,7 @@ mod files;
 mod jobs;
 mod lifecycle;
 mod live_names;
+mod objects;
 mod password_resets;
 mod play;
 mod projects;
@@ -25,6 +26,7 @@ mod schema;
 #[expect(dead_code, unreachable_pub, reason = "the end-to-end tests share this folder, where it is public")]
 #[path = "../../../tests/src/servers/mod.rs"]
 mod servers;
+mod store_faults;
 mod sweep;
 mod uploads;
 mod voices;

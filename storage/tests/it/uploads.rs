@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use storage::{
     Storage, StorageConfig,
     error::{Conflict, Error},
+    files::NewFile,
     ids::{UploadId, UserId},
     uploads::{NewUpload, Upload},
 };
@@ -18,7 +19,8 @@ async fn parts_come_in_any_order_and_again() {
     let content: Vec<u8> = (0..17 * MIB + 3).map(|index| (index % 251) as u8).collect();
     let sha256 = hex::encode(Sha256::digest(&content)).to_uppercase();
     let upload = begin(&storage, ada, &content, Some(sha256)).await;
-    assert_eq!((upload.parts, upload.part_size, upload.present.len()), (3, 8 * MIB, 0));
+    assert_eq!((upload.parts, upload.part_size), (3, 8 * MIB));
+    assert!(present(&storage, &upload).await.is_empty());
     let part = |number: u32| {
         let start = (u64::from(number - 1) * upload.part_size) as usize;
         &content[start..content.len().min(start + upload.part_size as usize)]
@@ -31,8 +33,7 @@ async fn parts_come_in_any_order_and_again() {
     put(1).await;
     let incomplete = storage.uploads.assemble(ada, upload.id).await;
     assert!(matches!(incomplete, Err(Error::Conflict(Conflict::UploadIncomplete))));
-    let found = storage.uploads.find(ada, upload.id).await.unwrap();
-    assert_eq!(found.present.iter().map(|part| part.number).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(present(&storage, &upload).await, [1, 3]);
     put(1).await;
     let stored = put(2).await;
     assert_eq!(stored.sha256, hex::encode(Sha256::digest(part(2))));
@@ -43,8 +44,7 @@ async fn parts_come_in_any_order_and_again() {
     drop(staged);
     storage.uploads.remove(ada, upload.id).await.unwrap();
     assert!(matches!(storage.uploads.find(ada, upload.id).await, Err(Error::NotFound)));
-    let left = std::fs::read_dir(world.config.data_directory.join("uploads")).unwrap().count();
-    assert_eq!((left, world.staged_files()), (0, 0));
+    assert_eq!((world.parts_left(), world.staged_files()), (0, 0));
 }
 
 #[tokio::test]
@@ -58,10 +58,10 @@ async fn a_part_of_another_size_or_number_is_refused() {
         let refused = put(number, body).await;
         assert!(matches!(refused, Err(Error::Input { field, .. }) if field == at), "{number} {body:?}");
     }
-    assert_eq!(storage.uploads.find(ada, upload.id).await.unwrap().present, []);
+    assert!(present(&storage, &upload).await.is_empty());
     assert_eq!(world.staged_files(), 0);
     put(1, b"hello").await.unwrap();
-    assert_eq!(storage.uploads.find(ada, upload.id).await.unwrap().present.len(), 1);
+    assert_eq!(present(&storage, &upload).await, [1]);
 }
 
 #[tokio::test]
@@ -74,6 +74,58 @@ async fn a_wrong_checksum_is_a_conflict_and_the_part_may_come_again() {
     assert!(matches!(mismatch, Err(Error::Conflict(Conflict::ChecksumMismatch))));
     storage.uploads.put_part(&upload, 1, &b"hello"[..]).await.unwrap();
     storage.uploads.assemble(ada, upload.id).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_put_together_and_refused_may_be_sent_again() {
+    let (world, storage, ada) = roomy().await;
+    let content = vec![7; 9 * MIB as usize];
+    let upload = begin(&storage, ada, &content, None).await;
+    let (first, second) = content.split_at(8 * MIB as usize);
+    storage.uploads.put_part(&upload, 1, first).await.unwrap();
+    storage.uploads.put_part(&upload, 2, second).await.unwrap();
+    drop(storage.uploads.assemble(ada, upload.id).await.unwrap());
+    // Nobody makes a file of it, but somebody may yet.
+    world.pass(23 * 3600);
+    storage.sweep().await.unwrap();
+    assert_eq!(present(&storage, &upload).await, [1, 2]);
+    let (staged, _) = storage.uploads.assemble(ada, upload.id).await.unwrap();
+    assert!(std::fs::read(staged.path()).unwrap() == content);
+    drop(staged);
+
+    let other = vec![8; MIB as usize];
+    storage.uploads.put_part(&upload, 2, &other[..]).await.unwrap();
+    let (staged, _) = storage.uploads.assemble(ada, upload.id).await.unwrap();
+    assert!(std::fs::read(staged.path()).unwrap() == [first, &other].concat());
+    drop(staged);
+    storage.uploads.remove(ada, upload.id).await.unwrap();
+    assert_eq!((world.parts_left(), world.staged_files()), (0, 0));
+    assert!(world.objects().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_file_of_an_upload_is_what_came() {
+    let (world, storage, ada) = roomy().await;
+    let content = vec![7; 9 * MIB as usize];
+    let upload = begin(&storage, ada, &content, None).await;
+    let (first, second) = content.split_at(8 * MIB as usize);
+    storage.uploads.put_part(&upload, 1, first).await.unwrap();
+    storage.uploads.put_part(&upload, 2, second).await.unwrap();
+    // Two at once: one file, whose bytes the other does not take away.
+    let file = async || {
+        let (staged, _) = storage.uploads.assemble(ada, upload.id).await?;
+        let new = NewFile { staged, upload: Some(upload.id), ..world.new_file(ada, None).await };
+        storage.files.insert(new).await
+    };
+    let files = tokio::join!(file(), file());
+    let (made, refused) = if files.0.is_ok() { files } else { (files.1, files.0) };
+    assert!(matches!(refused, Err(Error::NotFound)), "{refused:?}");
+    let file = &made.unwrap();
+    storage.uploads.remove_parts(upload.id).await.unwrap();
+    assert!(world.read(file).await == content);
+    storage.sweep().await.unwrap();
+    assert!(world.read(file).await == content);
+    assert_eq!((world.parts_left(), world.staged_files()), (0, 0));
 }
 
 #[tokio::test]
@@ -132,6 +184,10 @@ async fn roomy() -> (World, Storage, UserId) {
     let storage = Storage::open_with_clock(&config, world.clock.clone()).await.unwrap();
     let ada = world.user("ada").await;
     (world, storage, ada)
+}
+
+async fn present(storage: &Storage, upload: &Upload) -> Vec<u32> {
+    storage.uploads.progress(upload).await.unwrap().present
 }
 
 async fn begin(storage: &Storage, owner: UserId, content: &[u8], sha256: Option<String>) -> Upload {

@@ -5,7 +5,7 @@ use pipeline::{
     media_info::{AudioInfo, MediaInfo, VideoInfo},
     parameters::{JobKind, Parameters, Transcribe, TranscribeTask, TranscriptFormat},
 };
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 use storage::{
     Storage, StorageConfig,
     agents::NewAgent,
@@ -14,7 +14,7 @@ use storage::{
     files::{File, FileKind, NewFile},
     ids::{AgentId, CampaignId, FileId, JobId, UserId},
     jobs::{Claim, Idempotency, Job, NewJob, Submitted},
-    objects::StagedObject,
+    objects::{ObjectsConfig, StagedObject},
     users::{Name, NewUser},
 };
 use tempfile::TempDir;
@@ -37,9 +37,10 @@ impl World {
             database_url: back_end::database(directory.path()).await,
             database_connections: 8,
             data_directory: directory.path().join("data"),
+            objects: back_end::objects(),
             default_quota_bytes: QUOTA,
             retention: Some(RETENTION),
-            redis: None,
+            redis: back_end::redis(),
         };
         let clock = Clock::system();
         let storage = Storage::open_with_clock(&config, clock.clone()).await.unwrap();
@@ -135,6 +136,24 @@ impl World {
         let mut names: Vec<_> = listed.into_iter().map(|(key, _)| key.to_string()).collect();
         names.sort();
         names
+    }
+
+    /// How many uploads have left something of their parts.
+    pub(crate) fn parts_left(&self) -> usize {
+        match &self.config.objects {
+            ObjectsConfig::Disk => {
+                std::fs::read_dir(self.config.data_directory.join("uploads")).unwrap().count()
+            }
+            ObjectsConfig::S3(config) => back_end::s3().multiparts(&config.prefix),
+        }
+    }
+
+    /// Where the bytes of an object lie, behind the back of whatever keeps them.
+    pub(crate) fn object_path(&self, key: &str) -> PathBuf {
+        match &self.config.objects {
+            ObjectsConfig::Disk => self.config.data_directory.join("objects").join(key),
+            ObjectsConfig::S3(config) => back_end::s3().path(&format!("{}/{key}", config.prefix)),
+        }
     }
 
     pub(crate) fn staged_files(&self) -> usize {

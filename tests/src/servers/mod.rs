@@ -2,11 +2,15 @@
 //!
 //! The tests of storage take this folder in by its path, for no crate of ours may stand between them.
 
+mod fault_proxy;
 mod postgres;
 mod process;
 mod redis;
+mod s3;
 
 pub use self::redis::Redis;
+pub use fault_proxy::{Fault, FaultProxy, Way};
 pub use postgres::Postgres;
+pub use s3::S3;
 
 use process::{Account, await_start, free_port, spawn};

@@ -14,5 +14,6 @@ mod hostile;
 mod house;
 mod isolation;
 mod media;
+mod object_store;
 mod password_reset;
 mod recordings;
