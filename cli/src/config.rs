@@ -212,7 +212,7 @@ impl Default for Config {
 }
 
 /// Keys that may come from a file of their own, named by the key and `_FILE`.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 9] = [
     "database_url",
     "s3_secret_key",
     "token_secret",
@@ -356,7 +356,6 @@ impl Config {
         let shared = [
             ("database_url", self.database_url.starts_with("postgres")),
             ("redis_url", !self.redis_url.is_empty()),
-            ("s3_bucket", !self.s3_bucket.is_empty()),
             ("s3_bucket", !self.s3_bucket.is_empty()),
             ("token_secret", part != Part::Api || !self.token_secret.is_empty()),
             ("url_secret", part != Part::Api || !self.url_secret.is_empty()),

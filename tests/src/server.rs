@@ -1,5 +1,6 @@
 //! The `voxmill` program as a child process.
 
+use crate::fleet::BackEnds;
 use crate::user::User;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,9 +12,11 @@ use tempfile::TempDir;
 /// A start takes migrations and little else.
 const START: Duration = Duration::from_secs(60);
 
-/// A running server; killed when dropped.
+/// A running process of the program; killed when dropped.
 pub struct Server {
     child: Child,
+    /// What it does: `serve`, `api` or `worker`.
+    part: String,
     pub url: String,
     data: TempDir,
     settings: Vec<(String, String)>,
@@ -30,13 +33,28 @@ impl Server {
         Self::start_with(&[])
     }
 
-    /// With settings such as `("VOXMILL_QUOTA_BYTES", "1000")`.
+    /// With settings such as `("VOXMILL_QUOTA_BYTES", "1000")`, on the back ends of this run.
     pub fn start_with(settings: &[(&str, &str)]) -> Self {
+        let mut all = BackEnds::of_this_run().map(BackEnds::settings).unwrap_or_default();
+        all.extend(settings.iter().map(|(name, text)| ((*name).into(), (*text).into())));
+        Self::start_part("serve", &all)
+    }
+
+    /// One process of several.
+    pub fn start_part(part: &str, settings: &[(String, String)]) -> Self {
         let data = tempfile::Builder::new().prefix("voxmill-test-").tempdir().unwrap();
-        let settings: Vec<_> = settings.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
-        let log = Log::default();
-        let (child, url) = spawn(Command::new(program()), data.path(), (&settings, &log));
-        Self { child, url, data, settings, has_own_disk: false, log }
+        let (mut command, log) = (Command::new(program()), Log::default());
+        command.arg(part);
+        let (child, url) = spawn(command, data.path(), (settings, &log));
+        Self {
+            child,
+            part: part.to_owned(),
+            url,
+            data,
+            settings: settings.to_vec(),
+            has_own_disk: false,
+            log,
+        }
     }
 
     /// With a data directory that holds no more than so many MiB.
@@ -45,10 +63,10 @@ impl Server {
         let mount = "mount -t tmpfs -o size=\"$0\" none \"$1\" && shift && exec \"$@\"";
         let mut command = Command::new("unshare");
         command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mount, &format!("{mebibytes}m")]);
-        command.arg(data.path()).arg(program());
+        command.arg(data.path()).arg(program()).arg("serve");
         let log = Log::default();
         let (child, url) = spawn(command, data.path(), (&[], &log));
-        Self { child, url, data, settings: vec![], has_own_disk: true, log }
+        Self { child, part: "serve".to_owned(), url, data, settings: vec![], has_own_disk: true, log }
     }
 
     /// A new user of this server.
@@ -67,6 +85,31 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
+    /// The program with these arguments, on the data of this server.
+    pub fn voxmill(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(self.data_directory())
+            .envs(self.settings.iter().cloned());
+        command
+    }
+
+    /// SIGSTOP: nothing of it runs until [`Server::resume`].
+    pub fn suspend(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
     pub fn process_id(&self) -> u32 {
         self.child.id()
     }
@@ -79,21 +122,27 @@ impl Server {
 
     /// SIGTERM, and the exit status once it has drained.
     pub fn terminate(&mut self) -> ExitStatus {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("-TERM");
         self.child.wait().unwrap()
     }
 
     /// Starts again on the same data, at another port.
     pub fn restart(&mut self) {
-        let (child, url) = spawn(Command::new(program()), self.data.path(), (&self.settings, &self.log));
-        (self.child, self.url) = (child, url);
+        let mut command = Command::new(program());
+        command.arg(&self.part);
+        (self.child, self.url) = spawn(command, self.data.path(), (&self.settings, &self.log));
     }
 
     /// Files below the data directory that hold artifacts or work in progress: what a leak would leave.
     pub fn stored_files(&self) -> Vec<PathBuf> {
         let data = self.data_directory();
-        ["objects", "staging", "work"].iter().flat_map(|name| files_below(&data.join(name))).collect()
+        let mut files: Vec<PathBuf> =
+            ["objects", "staging", "work"].iter().flat_map(|name| files_below(&data.join(name))).collect();
+        let prefix = self.settings.iter().find(|(key, _)| key == "VOXMILL_S3_PREFIX");
+        if let (Some(back_ends), Some((_, prefix))) = (BackEnds::of_this_run(), prefix) {
+            files.extend(files_below(&back_ends.s3.path(prefix)));
+        }
+        files
     }
 
     /// The processes that this server started and that still run.
@@ -134,14 +183,14 @@ pub fn program() -> PathBuf {
     program
 }
 
-/// Starts `command`, which is the program or runs it with its arguments, and waits until it listens.
+/// Starts `command`, which is the program with its part or runs that, and waits until it listens.
 fn spawn(
     mut command: Command,
     data: &Path,
     (settings, lately): (&[(String, String)], &Log),
 ) -> (Child, String) {
     let mut child = command
-        .args(["serve", "--bind", "127.0.0.1:0", "--data-dir"])
+        .args(["--bind", "127.0.0.1:0", "--data-dir"])
         .arg(data)
         // One address is many users here; a test of the limits sets them on.
         .env("VOXMILL_RATE_LIMITS", "off")

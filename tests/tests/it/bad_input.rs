@@ -7,9 +7,8 @@ mod tokens;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use std::process::Command;
 use tests::document::{Operation, operations};
-use tests::server::{Server, program};
+use tests::server::Server;
 use tests::user::{Answer, User, answer};
 
 /// In the place of a parameter of the path.
@@ -46,8 +45,7 @@ async fn whatever_is_wrong_is_refused_in_the_words_of_its_surface() {
     let server = Server::start_with(&[("VOXMILL_TOKEN_SECRET", tokens::SECRET)]);
     let user = server.user().await;
     // Administration is tried too.
-    let add = ["admin", "add", &user.email, "--data-dir"];
-    assert!(Command::new(program()).args(add).arg(server.data_directory()).status().unwrap().success());
+    assert!(server.voxmill(&["admin", "add", &user.email]).status().unwrap().success());
     let all = operations(&user).await;
     let mut trial = Trial { user, requests: 0, faults: vec![] };
     for operation in &all {

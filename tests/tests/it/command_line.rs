@@ -12,8 +12,7 @@ async fn submit_uploads_waits_and_fetches() {
     let Some(speech) = shared_data("speech/jfk.wav") else { return };
     let server = Server::start();
     let user = server.user().await;
-    let data = server.data_directory();
-    let key = run(Command::new(program()).args(["admin", "api-key", &user.email, "--data-dir"]).arg(data));
+    let key = run(&mut server.voxmill(&["admin", "api-key", &user.email]));
     let key = String::from_utf8(key.stdout).unwrap().trim().to_owned();
     let output = TempDir::new().unwrap();
     let done = run(Command::new(program())
@@ -32,8 +31,7 @@ async fn the_owner_of_the_machine_reads_who_did_what() {
     let server = Server::start();
     let (user, other) = (server.user().await, server.user().await);
     let admin = |arguments: &[&str]| {
-        let data = server.data_directory();
-        let done = run(Command::new(program()).arg("admin").args(arguments).arg("--data-dir").arg(data));
+        let done = run(&mut server.voxmill(&[&["admin"], arguments].concat()));
         String::from_utf8(done.stdout).unwrap()
     };
     admin(&["add", &user.email]);
@@ -98,8 +96,7 @@ fn what_is_not_text_is_refused_only_in_our_own_settings() {
 fn two_servers_do_not_share_a_data_directory() {
     let server = Server::start();
     for second in [&["serve", "--bind", "127.0.0.1:0"][..], &["migrate"], &["migrate", "--down", "1"]] {
-        let data = server.data_directory();
-        let second = Command::new(program()).args(second).arg("--data-dir").arg(data).output().unwrap();
+        let second = server.voxmill(second).output().unwrap();
         assert!(!second.status.success());
         assert!(String::from_utf8_lossy(&second.stderr).contains("another voxmill"));
     }

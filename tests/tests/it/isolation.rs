@@ -6,9 +6,8 @@ mod things;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Map, Value, json};
-use std::process::Command;
 use tests::document::{JSON, JSON_LINES, Operation, operations};
-use tests::server::{Server, program};
+use tests::server::Server;
 use tests::user::{Answer, User, answer};
 use things::{Kind, Things};
 
@@ -71,8 +70,7 @@ struct Matrix {
 async fn nobody_sees_or_changes_what_is_anothers() {
     let server = Server::start_with(&LIVEKIT);
     let (owner, other, admin) = (server.user().await, server.user().await, server.user().await);
-    let add = ["admin", "add", &admin.email, "--data-dir"];
-    assert!(Command::new(program()).args(add).arg(server.data_directory()).status().unwrap().success());
+    assert!(server.voxmill(&["admin", "add", &admin.email]).status().unwrap().success());
     let all = operations(&owner).await;
     let mut matrix = Matrix {
         owner: Things::of(owner).await,
