@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and panics")]
 
 pub mod document;
+pub mod receiver;
 pub mod server;
 pub mod servers;
 pub mod user;
