@@ -27,6 +27,7 @@ use crate::dto::rooms::{MessageObject, ParticipantObject, RecordingObject, RoomO
 use crate::dto::time::Timestamp;
 use crate::dto::users::{HistoryDetail, Preferences};
 use crate::dto::voices::VoiceObject;
+use crate::dto::webhooks::DeliveryObject;
 use crate::error::{ApiError, Result};
 use crate::jobs;
 
@@ -41,6 +42,7 @@ struct ExportObject {
     api_keys: Vec<ApiKeyObject>,
     files: Vec<FileObject>,
     jobs: Vec<JobObject>,
+    webhook_deliveries: Vec<DeliveryObject>,
     agents: Vec<AgentObject>,
     campaigns: Vec<CampaignObject>,
     call_logs: Vec<CallLogObject>,
@@ -91,6 +93,7 @@ enum Section {
     ApiKeys,
     Files,
     Jobs,
+    WebhookDeliveries,
     Agents,
     Campaigns,
     CallLogs,
@@ -105,10 +108,11 @@ enum Section {
 }
 
 impl Section {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::ApiKeys,
         Self::Files,
         Self::Jobs,
+        Self::WebhookDeliveries,
         Self::Agents,
         Self::Campaigns,
         Self::CallLogs,
@@ -127,6 +131,7 @@ impl Section {
             Self::ApiKeys => "api_keys",
             Self::Files => "files",
             Self::Jobs => "jobs",
+            Self::WebhookDeliveries => "webhook_deliveries",
             Self::Agents => "agents",
             Self::Campaigns => "campaigns",
             Self::CallLogs => "call_logs",
@@ -148,6 +153,7 @@ impl Section {
             Self::ApiKeys
             | Self::Files
             | Self::Jobs
+            | Self::WebhookDeliveries
             | Self::Agents
             | Self::Projects
             | Self::VoiceSessions
@@ -183,6 +189,11 @@ impl Section {
                 }
                 Listing { items: texts, next_cursor }
             }
+            Self::WebhookDeliveries => storage
+                .webhooks
+                .list(user, &Default::default(), page)
+                .await?
+                .map(text_of::<DeliveryObject, _>),
             Self::Agents => {
                 let agents = storage.agents.every(user, page).await?;
                 agents.map(|agent| AgentObject::from(agent).to_json_string())

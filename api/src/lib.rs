@@ -13,6 +13,7 @@ mod call_import;
 mod call_lines;
 mod call_recordings;
 mod call_report;
+mod callback;
 mod caller;
 mod calls;
 mod campaign_list;
@@ -66,6 +67,7 @@ mod usage;
 mod users;
 mod voice_sessions;
 mod voices;
+mod webhooks;
 
 use std::io;
 use std::sync::Arc;
@@ -251,8 +253,14 @@ type AccountApis = (
     internal::InternalApi,
 );
 
-type MediaApis =
-    (files::FilesApi, uploads::UploadsApi, process::ProcessApi, jobs::JobsApi, voices::VoicesApi);
+type MediaApis = (
+    files::FilesApi,
+    uploads::UploadsApi,
+    process::ProcessApi,
+    jobs::JobsApi,
+    webhooks::WebhooksApi,
+    voices::VoicesApi,
+);
 
 type MeetingApis = (
     projects::ProjectsApi,
@@ -290,6 +298,7 @@ fn apis(app: &Arc<App>) -> Apis {
         uploads::UploadsApi { app: app() },
         process::ProcessApi { app: app() },
         jobs::JobsApi { app: app() },
+        webhooks::WebhooksApi { app: app() },
         voices::VoicesApi { app: app() },
     );
     let meetings = (

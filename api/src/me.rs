@@ -24,7 +24,7 @@ pub(crate) struct MeApi {
 impl MeApi {
     /// Erase the account
     ///
-    /// With its files, jobs, voices, projects, rooms, history, keys and logins, for good.
+    /// With its files, jobs, webhooks, voices, projects, rooms, history, keys and logins, for good.
     #[oai(path = "/", method = "delete", operation_id = "erase_account")]
     async fn erase(&self, caller: Caller, body: Body<PasswordProof>, request: &Request) -> Result<Done> {
         let user = accounts::confirm(&self.app, caller.user, body.value.password).await?;

@@ -11,6 +11,7 @@ use storage::jobs::{Idempotency, NewJob, Submitted};
 
 use crate::app::App;
 use crate::body::Body;
+use crate::callback;
 use crate::caller::Caller;
 use crate::dto::jobs::{AcceptedJob, status_path};
 use crate::dto::process::{
@@ -107,6 +108,7 @@ impl ProcessApi {
         request: &Request,
     ) -> Result<JobAccepted> {
         let Body { value, canonical } = body;
+        let callback = value.callback_url().map(|url| callback::to(url, &caller.links)).transpose()?;
         let parameters = value.into_parameters()?;
         parameters.validate()?;
         self.app.services.speech.check(&parameters).await?;
@@ -123,6 +125,7 @@ impl ProcessApi {
             request_id: RequestId::of(request),
             idempotency,
             builtin_voices: self.app.services.speech.builtin_voices().iter().map(|voice| voice.id).collect(),
+            callback,
         };
         let job = match self.app.services.storage.jobs.submit(new).await? {
             Submitted::New(job) => {

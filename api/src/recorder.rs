@@ -167,6 +167,7 @@ async fn start_job(app: &App, recording: &Recording, file: FileId) -> Result<Set
             fingerprint: file.to_string(),
         }),
         builtin_voices: vec![],
+        callback: None,
     };
     match app.services.storage.jobs.submit(new).await {
         Ok(Submitted::New(job) | Submitted::Same(job)) => {

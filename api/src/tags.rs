@@ -12,6 +12,11 @@ pub(crate) enum Tag {
     Files,
     /// Jobs: what to do with files
     Processing,
+    /// Webhooks: telling your server that a job has ended
+    ///
+    /// Standard Webhooks 1.0: the body is `{type, timestamp, data}`, with `job.completed`, `job.failed` or `job.cancelled` for
+    /// its type and the job's status for its data, without what it made.
+    Webhooks,
     /// Voices that speak
     Voices,
     /// Projects, and the voice sessions inside them

@@ -135,7 +135,9 @@ pub(crate) struct Config {
     pub queues: Vec<JobKind>,
     /// Where speech is transcribed: `cpu`, or `cuda:0` for the first graphics card.
     pub device: String,
-    /// Jobs that run at once, by kind; one where a kind is not named.
+    /// Networks whose addresses webhooks may be sent to, though they are not public.
+    pub webhook_allow: Vec<String>,
+    /// Jobs that run at once, by kind; where a kind is not named, one, and of deliveries eight.
     pub slots: BTreeMap<JobKind, usize>,
     /// Threads of one transcription; 0 takes half the cores of the machine: whisper.cpp's threads spin while they wait, and
     /// with every core taken by them the rest of the server brings them to a crawl.
@@ -200,7 +202,8 @@ impl Default for Config {
             max_connections: 512,
             queues: vec![],
             device: "cpu".to_owned(),
-            slots: JobKind::ALL.into_iter().map(|kind| (kind, 1)).collect(),
+            webhook_allow: vec![],
+            slots: JobKind::ALL.into_iter().map(|kind| (kind, default_slots(kind))).collect(),
             threads: 0,
             job_time_limit_seconds: 6 * 3600,
             grace_seconds: 30,
@@ -344,6 +347,7 @@ impl Config {
         self.device()?;
         self.rates()?;
         self.trusted_proxies()?;
+        self.webhook_allow()?;
         Ok(())
     }
 
@@ -497,6 +501,11 @@ impl Config {
         self.trusted_proxies.iter().map(network).collect()
     }
 
+    pub(crate) fn webhook_allow(&self) -> anyhow::Result<Vec<worker::Network>> {
+        let network = |text: &String| text.parse().with_context(|| format!("webhook_allow: {text:?}"));
+        self.webhook_allow.iter().map(network).collect()
+    }
+
     pub(crate) fn database_url(&self) -> String {
         if self.database_url.is_empty() {
             format!("sqlite://{}?mode=rwc", self.data_dir.join("voxmill.db").display())
@@ -518,6 +527,14 @@ impl Config {
             0 => (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1),
             threads => threads,
         }
+    }
+}
+
+/// Deliveries do little but wait for others' servers; everything else takes all that a machine has.
+fn default_slots(kind: JobKind) -> usize {
+    match kind {
+        JobKind::ExtractAudio | JobKind::Transcribe | JobKind::CloneVoice | JobKind::GenerateVideo => 1,
+        JobKind::DeliverWebhook => 8,
     }
 }
 
@@ -645,6 +662,7 @@ mod tests {
         assert!(refused("rate_limits = 'maybe'", &[]).contains("rate_limits"));
         assert!(refused("", &[("VOXMILL_RATE_LIMIT_AUTH", "many")]).contains("rate_limit_auth"));
         assert!(refused("", &[("VOXMILL_TRUSTED_PROXIES", "10.0.0.0/8, lb")]).contains("lb"));
+        assert!(refused("", &[("VOXMILL_WEBHOOK_ALLOW", "10.0.0.0/8, lan")]).contains("lan"));
     }
 
     #[test]

@@ -23,8 +23,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use worker::WorkerConfig;
 use worker::engines::{EngineConfig, Engines};
+use worker::{Egress, WorkerConfig};
 
 /// How long a client may be silent where it is its turn.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
@@ -183,6 +183,7 @@ fn worker_services(config: &Config, storage: Storage) -> anyhow::Result<worker::
         storage,
         media: media_runner(config)?,
         engines: Arc::new(Engines::new(catalogue(config), engine_config)),
+        egress: Egress::new(config.webhook_allow()?)?,
         config: Arc::new(WorkerConfig {
             name: format!("{}-{}-{}", host_name(), std::process::id(), uuid::Uuid::new_v4().simple()),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -12,10 +12,16 @@ pub enum JobKind {
     Transcribe,
     CloneVoice,
     GenerateVideo,
+    /// Tells somebody's server that a job has ended. Made by the end of that job, and seen by nobody as a job.
+    DeliverWebhook,
 }
 
 impl JobKind {
-    pub const ALL: [Self; 4] = [Self::ExtractAudio, Self::Transcribe, Self::CloneVoice, Self::GenerateVideo];
+    pub const ALL: [Self; 5] =
+        [Self::ExtractAudio, Self::Transcribe, Self::CloneVoice, Self::GenerateVideo, Self::DeliverWebhook];
+
+    /// The kinds that nobody asks for: they are in no list, and count for nothing that users may have.
+    pub const INTERNAL: [Self; 1] = [Self::DeliverWebhook];
 
     /// The name in paths, rows, queues and metrics.
     pub fn as_str(self) -> &'static str {
@@ -24,6 +30,7 @@ impl JobKind {
             Self::Transcribe => "transcribe",
             Self::CloneVoice => "clone-voice",
             Self::GenerateVideo => "generate-video",
+            Self::DeliverWebhook => "deliver-webhook",
         }
     }
 
@@ -40,6 +47,7 @@ pub enum Parameters {
     Transcribe(Transcribe),
     CloneVoice(CloneVoice),
     GenerateVideo(GenerateVideo),
+    DeliverWebhook(DeliverWebhook),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,6 +99,12 @@ pub struct GenerateVideo {
     pub keep_background: bool,
     pub subtitles_file_id: Option<Uuid>,
     pub burn_subtitles: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeliverWebhook {
+    /// What is said to whom stands in the row of the delivery.
+    pub delivery_id: Uuid,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -233,6 +247,7 @@ impl Parameters {
             Self::Transcribe(_) => JobKind::Transcribe,
             Self::CloneVoice(_) => JobKind::CloneVoice,
             Self::GenerateVideo(_) => JobKind::GenerateVideo,
+            Self::DeliverWebhook(_) => JobKind::DeliverWebhook,
         }
     }
 
@@ -256,6 +271,7 @@ impl Parameters {
                 );
                 inputs
             }
+            Self::DeliverWebhook(_) => vec![],
         }
     }
 
@@ -266,6 +282,7 @@ impl Parameters {
             Self::Transcribe(job) => job.validate(),
             Self::CloneVoice(job) => job.validate(),
             Self::GenerateVideo(job) => job.validate(),
+            Self::DeliverWebhook(_) => Ok(()),
         }
     }
 }

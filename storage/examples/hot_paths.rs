@@ -135,6 +135,7 @@ impl<'a> User<'a> {
             request_id: None,
             idempotency: None,
             builtin_voices: vec![],
+            callback: None,
         };
         match self.storage.jobs.submit(new).await? {
             Submitted::New(job) | Submitted::Same(job) => Ok(job),

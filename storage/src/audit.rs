@@ -32,6 +32,8 @@ pub enum EventKind {
     AccountEnabled,
     ApiKeyMade,
     ApiKeyDeleted,
+    /// The key that signs webhooks was replaced.
+    WebhookSecretRotated,
     /// By the owner of the machine, as the next ones are.
     AdminAdded,
     AdminRemoved,
@@ -93,7 +95,7 @@ impl Audit {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Registered,
         Self::LoggedIn,
         Self::LoginFailed,
@@ -108,6 +110,7 @@ impl EventKind {
         Self::AccountEnabled,
         Self::ApiKeyMade,
         Self::ApiKeyDeleted,
+        Self::WebhookSecretRotated,
         Self::AdminAdded,
         Self::AdminRemoved,
         Self::ApiKeyMadeByAdmin,
@@ -129,6 +132,7 @@ impl EventKind {
             Self::AccountEnabled => "account_enabled",
             Self::ApiKeyMade => "api_key_made",
             Self::ApiKeyDeleted => "api_key_deleted",
+            Self::WebhookSecretRotated => "webhook_secret_rotated",
             Self::AdminAdded => "admin_added",
             Self::AdminRemoved => "admin_removed",
             Self::ApiKeyMadeByAdmin => "api_key_made_by_admin",

@@ -77,8 +77,8 @@ impl Storage {
             .filter(idempotency_keys::Column::OwnerId.eq(id))
             .exec(transaction)
             .await?;
-        // Logins, tokens, keys, projects, agents, campaigns, preferences, and rooms with all that happened in them go with
-        // the user.
+        // Logins, tokens, keys, projects, agents, campaigns, preferences, and webhooks, and rooms with all that happened in
+        // them go with the user.
         let erased = users::Entity::delete_many().filter(users::Column::Id.eq(id)).exec(transaction).await?;
         if erased.rows_affected == 0 { Err(Error::NotFound) } else { Ok(()) }
     }

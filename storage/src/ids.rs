@@ -72,6 +72,8 @@ ids!(
     /// A session of the voice agent.
     ConversationId,
     UtteranceId,
+    /// A webhook that is sent, however often it is tried.
+    DeliveryId,
 );
 
 /// Projects count up, as their document has it.

@@ -36,6 +36,7 @@ pub mod uploads;
 pub mod users;
 pub mod voice_sessions;
 pub mod voices;
+pub mod webhooks;
 pub mod workers;
 
 use crate::{
@@ -64,6 +65,7 @@ use crate::{
     users::Users,
     voice_sessions::VoiceSessions,
     voices::Voices,
+    webhooks::Webhooks,
     workers::Workers,
 };
 pub use crate::{broker::RedisConfig, sweep::Swept};
@@ -109,6 +111,7 @@ pub struct Storage {
     pub calls: Calls,
     pub recordings: Recordings,
     pub conversations: Conversations,
+    pub webhooks: Webhooks,
     pub workers: Workers,
     pub duties: Duties,
     pub objects: Arc<dyn Objects>,
@@ -149,6 +152,7 @@ impl Storage {
             parts,
         };
         let terms = Terms { retention: config.retention, default_quota_bytes: config.default_quota_bytes };
+        let jobs = Jobs::new(database.clone(), events.clone(), terms);
         Ok(Self {
             users: Users::new(database.clone(), config.default_quota_bytes),
             logins: Logins::new(database.clone()),
@@ -165,9 +169,10 @@ impl Storage {
             calls: Calls::new(database.clone()),
             recordings: Recordings::new(files.clone()),
             conversations: Conversations::new(database.clone()),
+            webhooks: Webhooks::new(database.clone(), jobs.clone()),
+            jobs,
             workers: Workers::new(database.clone()),
             duties: Duties::new(database.clone()),
-            jobs: Jobs::new(database.clone(), events.clone(), terms),
             files,
             uploads,
             objects,

@@ -14,7 +14,7 @@ use crate::{
     password_resets,
     rooms::{recordings, rows::recording_chunks},
     rows::{files as file_rows, idempotency_keys, jobs, uploads, voice_profiles},
-    workers,
+    webhooks, workers,
 };
 use chrono::{DateTime, Utc};
 use pipeline::state::JobState;
@@ -62,6 +62,7 @@ impl Storage {
         };
         if let Some(kept) = self.retention {
             recordings::sweep(&self.database, now - kept).await?;
+            webhooks::sweep(self.database.writer(), now - kept).await?;
         }
         let idempotency_keys = self.sweep_keys(now - KEY_LIFETIME).await?;
         let logins = logins::sweep(&self.database, now - Duration::from_secs(24 * 3600)).await?;

@@ -4,6 +4,7 @@
 
 pub mod document;
 pub mod fleet;
+pub mod receiver;
 pub mod server;
 pub mod servers;
 pub mod user;

@@ -11,13 +11,14 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use storage::files::{File, FileKind};
 use storage::ids::FileId;
-use storage::jobs::Job;
+use storage::jobs::{Job, Lease};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub(crate) struct JobContext {
     pub services: Services,
     pub job: Job,
+    pub lease: Lease,
     /// Private to this attempt; removed when it ends.
     pub directory: PathBuf,
     pub progress: Progress,

@@ -180,7 +180,7 @@ impl Engines {
     /// Refuses a kind of job that this machine has no model for at all.
     pub fn can_run(&self, kind: JobKind) -> Result<(), EngineError> {
         match kind {
-            JobKind::ExtractAudio | JobKind::GenerateVideo => Ok(()),
+            JobKind::ExtractAudio | JobKind::GenerateVideo | JobKind::DeliverWebhook => Ok(()),
             JobKind::Transcribe => {
                 self.catalogue.require(DETECTOR)?;
                 self.catalogue.best_transcriber(None, None, false).map(|_| ())
@@ -202,7 +202,11 @@ impl Engines {
         match kind {
             JobKind::Transcribe if !self.transcribers.any() => largest(Task::Transcribe),
             JobKind::CloneVoice if !self.speakers.any() => largest(Task::Synthesize),
-            JobKind::ExtractAudio | JobKind::GenerateVideo | JobKind::Transcribe | JobKind::CloneVoice => 0,
+            JobKind::ExtractAudio
+            | JobKind::GenerateVideo
+            | JobKind::Transcribe
+            | JobKind::CloneVoice
+            | JobKind::DeliverWebhook => 0,
         }
     }
 
@@ -231,7 +235,9 @@ impl Engines {
     /// Refuses a job that this machine has not the models for; where `strict`, also one whose wish is absent.
     pub fn check(&self, parameters: &Parameters, strict: bool) -> Result<(), EngineError> {
         match parameters {
-            Parameters::ExtractAudio(_) | Parameters::GenerateVideo(_) => Ok(()),
+            Parameters::ExtractAudio(_) | Parameters::GenerateVideo(_) | Parameters::DeliverWebhook(_) => {
+                Ok(())
+            }
             Parameters::Transcribe(job) => {
                 self.catalogue.require(DETECTOR)?;
                 let chosen = self.choose_transcriber(job)?;

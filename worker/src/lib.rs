@@ -6,11 +6,15 @@
 mod capacity;
 mod context;
 mod dispatcher;
+mod egress;
 pub mod engines;
 mod jobs;
 mod progress;
 mod runner;
+mod signature;
 mod upkeep;
+
+pub use egress::{Egress, InvalidNetwork, Network};
 
 use engines::Engines;
 use futures_util::future::BoxFuture;
@@ -51,6 +55,7 @@ pub struct Services {
     pub storage: Storage,
     pub media: MediaRunner,
     pub engines: Arc<Engines>,
+    pub egress: Egress,
     pub config: Arc<WorkerConfig>,
 }
 
@@ -115,7 +120,10 @@ fn consumer(services: &Services, consumer: Consumer) -> Handler {
         let (slots, services, consumer) = (slots.clone(), services.clone(), consumer.clone());
         Box::pin(async move {
             let Ok(slot) = slots.clone().acquire_owned().await else { return };
-            capacity::await_memory(&services, consumer.kind).await;
+            // A delivery takes none to speak of.
+            if consumer.kind != JobKind::DeliverWebhook {
+                capacity::await_memory(&services, consumer.kind).await;
+            }
             // Tracked from here on: a shutdown drops the wait for a slot, but a claim in the making is seen through.
             consumer.running.clone().spawn(async move {
                 claim_and_run(services, &consumer, job).await;

@@ -10,6 +10,7 @@ use crate::progress::{Progress, Reached};
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use pipeline::failure::Failure;
+use pipeline::parameters::JobKind;
 use pipeline::stage;
 use std::path::Path;
 use std::time::Duration;
@@ -101,16 +102,16 @@ async fn see_through(
     let context = JobContext {
         services: services.clone(),
         job: job.clone(),
+        lease: *lease,
         directory: directory.clone(),
         progress,
         stop: stop.clone(),
     };
-    let lease_of_task = *lease;
     let mut task = tokio::spawn(
         async move {
             tokio::fs::create_dir_all(&context.directory).await?;
             let outcome = jobs::run(&context).await?;
-            store(&context, lease_of_task, outcome).await
+            store(&context, outcome).await
         }
         .in_current_span(),
     );
@@ -143,7 +144,11 @@ async fn see_through(
             stopped_end(services, lease, why).await
         }
     };
-    discard(services, lease, &directory, Kept(keep)).await;
+    remove_directory(&directory).await;
+    // A delivery makes none, and the store may be far away.
+    if job.kind != JobKind::DeliverWebhook {
+        discard(services, lease, Kept(keep)).await;
+    }
     end
 }
 
@@ -257,7 +262,7 @@ async fn watch_over(
 }
 
 /// Puts the artifacts where the store keeps them, under keys that carry the epoch: nobody sees them before the row does.
-async fn store(context: &JobContext, lease: Lease, outcome: Outcome) -> Result<Completion, JobError> {
+async fn store(context: &JobContext, outcome: Outcome) -> Result<Completion, JobError> {
     context.enter("storing");
     let mut outputs = Vec::with_capacity(outcome.artifacts.len());
     for (position, artifact) in outcome.artifacts.into_iter().enumerate() {
@@ -265,7 +270,7 @@ async fn store(context: &JobContext, lease: Lease, outcome: Outcome) -> Result<C
             return Err(JobError::Stopped);
         }
         let Artifact { path, filename, content_type, kind, media } = artifact;
-        let key = lease.object_key(&position.to_string())?;
+        let key = context.lease.object_key(&position.to_string())?;
         let meta = context.services.storage.objects.publish_file(&path, &key).await?;
         outputs.push(NewOutput {
             filename,
@@ -280,18 +285,22 @@ async fn store(context: &JobContext, lease: Lease, outcome: Outcome) -> Result<C
     Ok(Completion { outputs, result: outcome.result })
 }
 
-/// Whether the objects of the attempt that ends are left where they are.
-struct Kept(bool);
-
-/// Removes the private directory, the objects of earlier attempts, and those of this one unless they are kept.
-async fn discard(services: &Services, lease: &Lease, directory: &Path, kept: Kept) {
+/// Removes the private directory of an attempt.
+async fn remove_directory(directory: &Path) {
     if let Err(error) = tokio::fs::remove_dir_all(directory).await {
-        tracing::debug!(%error, "could not remove the directory of job {}", lease.job);
+        tracing::debug!(%error, "could not remove the directory of a job");
     }
     if let Some(parent) = directory.parent() {
         // Stays while another attempt runs here.
         let _ = tokio::fs::remove_dir(parent).await;
     }
+}
+
+/// Whether the objects of the attempt that ends are left where they are.
+struct Kept(bool);
+
+/// Removes the objects of earlier attempts, and those of this one unless they are kept.
+async fn discard(services: &Services, lease: &Lease, kept: Kept) {
     let last = if kept.0 { lease.epoch - 1 } else { lease.epoch };
     for epoch in 1..=last {
         let attempt = Lease { epoch, ..*lease };

@@ -15,8 +15,12 @@ use super::files::FileObject;
 use super::time::Timestamp;
 use crate::app::Links;
 
+/// Before the id of a job.
+pub(crate) const STATUS_PATHS: &str = "/api/v1/process/status/";
+
+/// The kinds that one may ask for.
 #[derive(Clone, Copy, Enum)]
-#[oai(rename_all = "kebab-case", remote = "Kind")]
+#[oai(rename_all = "kebab-case")]
 pub(crate) enum JobKind {
     ExtractAudio,
     Transcribe,
@@ -32,6 +36,29 @@ pub(crate) enum JobStatus {
     Completed,
     Failed,
     Cancelled,
+}
+
+impl From<JobKind> for Kind {
+    fn from(kind: JobKind) -> Self {
+        match kind {
+            JobKind::ExtractAudio => Self::ExtractAudio,
+            JobKind::Transcribe => Self::Transcribe,
+            JobKind::CloneVoice => Self::CloneVoice,
+            JobKind::GenerateVideo => Self::GenerateVideo,
+        }
+    }
+}
+
+impl From<Kind> for JobKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::ExtractAudio => Self::ExtractAudio,
+            Kind::Transcribe => Self::Transcribe,
+            Kind::CloneVoice => Self::CloneVoice,
+            Kind::GenerateVideo => Self::GenerateVideo,
+            Kind::DeliverWebhook => unreachable!("storage shows nobody an internal job. This is a bug."),
+        }
+    }
 }
 
 /// The job is on disk and will run.
@@ -114,7 +141,7 @@ impl AcceptedJob {
 }
 
 pub(crate) fn status_path(job: Uuid) -> String {
-    format!("/api/v1/process/status/{job}")
+    format!("{STATUS_PATHS}{job}")
 }
 
 impl JobObject {

@@ -13,6 +13,7 @@ pub(crate) mod rooms;
 pub(crate) mod time;
 pub(crate) mod users;
 pub(crate) mod voices;
+pub(crate) mod webhooks;
 
 use poem_openapi::types::{ParseFromJSON, ToJSON};
 use poem_openapi::{ApiResponse, Object};

@@ -73,7 +73,8 @@ pub(crate) struct ExtractAudioRequest {
     sample_rate: Option<u32>,
     #[oai(validator(minimum(value = "1"), maximum(value = "2")))]
     channels: Option<u16>,
-    /// Not available yet.
+    /// Called with a signed webhook when the job has ended: `http` or `https`, without user and password.
+    #[oai(validator(max_length = 2048))]
     callback_url: Option<String>,
 }
 
@@ -97,7 +98,8 @@ pub(crate) struct TranscribeRequest {
     prompt: Option<String>,
     /// All where absent.
     output_formats: Option<Vec<TranscriptFormat>>,
-    /// Not available yet.
+    /// Called with a signed webhook when the job has ended: `http` or `https`, without user and password.
+    #[oai(validator(max_length = 2048))]
     callback_url: Option<String>,
 }
 
@@ -120,7 +122,8 @@ pub(crate) struct CloneVoiceRequest {
     /// Each said within its own time.
     #[oai(validator(max_items = 10_000))]
     segments: Option<Vec<SpokenSegment>>,
-    /// Not available yet.
+    /// Called with a signed webhook when the job has ended: `http` or `https`, without user and password.
+    #[oai(validator(max_length = 2048))]
     callback_url: Option<String>,
 }
 
@@ -149,7 +152,8 @@ pub(crate) struct GenerateVideoRequest {
     subtitles_file_id: Option<Uuid>,
     /// Draws the subtitles into the picture, instead of a track of their own.
     burn_subtitles: Option<bool>,
-    /// Not available yet.
+    /// Called with a signed webhook when the job has ended: `http` or `https`, without user and password.
+    #[oai(validator(max_length = 2048))]
     callback_url: Option<String>,
 }
 
@@ -157,11 +161,13 @@ pub(crate) struct GenerateVideoRequest {
 pub(crate) trait JobRequest {
     /// Refuses what is not available yet, naming the field.
     fn into_parameters(self) -> Result<Parameters, Invalid>;
+
+    /// Who is to be told of the end.
+    fn callback_url(&self) -> Option<&str>;
 }
 
 impl JobRequest for ExtractAudioRequest {
     fn into_parameters(self) -> Result<Parameters, Invalid> {
-        not_yet("callback_url", self.callback_url.is_some())?;
         Ok(Parameters::ExtractAudio(parameters::ExtractAudio {
             video_file_id: self.video_file_id,
             audio_format: self.audio_format.unwrap_or(AudioFormat::Wav).into(),
@@ -169,12 +175,15 @@ impl JobRequest for ExtractAudioRequest {
             channels: self.channels,
         }))
     }
+
+    fn callback_url(&self) -> Option<&str> {
+        self.callback_url.as_deref()
+    }
 }
 
 impl JobRequest for TranscribeRequest {
     fn into_parameters(self) -> Result<Parameters, Invalid> {
         not_yet("diarize", self.diarize == Some(true))?;
-        not_yet("callback_url", self.callback_url.is_some())?;
         let formats = self
             .output_formats
             .map(|formats| parameters::TranscriptFormat::first_of_each(formats.into_iter().map(Into::into)));
@@ -188,12 +197,15 @@ impl JobRequest for TranscribeRequest {
             output_formats: formats.unwrap_or_else(|| parameters::TranscriptFormat::ALL.to_vec()),
         }))
     }
+
+    fn callback_url(&self) -> Option<&str> {
+        self.callback_url.as_deref()
+    }
 }
 
 impl JobRequest for CloneVoiceRequest {
     fn into_parameters(self) -> Result<Parameters, Invalid> {
         not_yet("engine", matches!(self.engine, Some(ClonerEngine::Pocket)))?;
-        not_yet("callback_url", self.callback_url.is_some())?;
         let timed = |SpokenSegment { start, end, text }| TimedText { start, end, text };
         Ok(Parameters::CloneVoice(parameters::CloneVoice {
             text_content: self.text_content,
@@ -204,11 +216,14 @@ impl JobRequest for CloneVoiceRequest {
             speed: self.speed.unwrap_or(1.0),
         }))
     }
+
+    fn callback_url(&self) -> Option<&str> {
+        self.callback_url.as_deref()
+    }
 }
 
 impl JobRequest for GenerateVideoRequest {
     fn into_parameters(self) -> Result<Parameters, Invalid> {
-        not_yet("callback_url", self.callback_url.is_some())?;
         Ok(Parameters::GenerateVideo(parameters::GenerateVideo {
             original_video_id: self.original_video_id,
             cloned_audio_id: self.cloned_audio_id,
@@ -219,6 +234,10 @@ impl JobRequest for GenerateVideoRequest {
             subtitles_file_id: self.subtitles_file_id,
             burn_subtitles: self.burn_subtitles.unwrap_or(false),
         }))
+    }
+
+    fn callback_url(&self) -> Option<&str> {
+        self.callback_url.as_deref()
     }
 }
 

@@ -154,7 +154,7 @@ async fn what_cannot_be_done_is_refused_at_the_door() {
         ),
         ("extract-audio", json!({"video_file_id": f.video, "sample_rate": 1}), "sample_rate"),
         ("extract-audio", json!({"video_file_id": f.video, "channels": 3}), "channels"),
-        ("extract-audio", json!({"video_file_id": f.video, "callback_url": "http://x"}), "callback_url"),
+        ("extract-audio", json!({"video_file_id": f.video, "callback_url": "ftp://x"}), "callback_url"),
         ("transcribe", json!({"audio_file_id": f.sound, "diarize": true}), "diarize"),
         ("transcribe", json!({"audio_file_id": f.sound, "source_language": "english"}), "source_language"),
         ("transcribe", json!({"audio_file_id": f.sound, "output_formats": ["doc"]}), "output_formats.0"),

@@ -35,3 +35,4 @@ mod servers;
 mod uploads;
 mod users;
 mod voices;
+mod webhooks;

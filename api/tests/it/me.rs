@@ -70,7 +70,7 @@ async fn an_owner_takes_everything_out() {
     let export = answer.json().await;
     let keys: Vec<_> = export.as_object().unwrap().keys().collect();
     let expected = "account agents api_keys call_logs campaigns chat_messages exported_at files history jobs participations \
-        preferences projects recordings room_sessions rooms voice_sessions voices";
+        preferences projects recordings room_sessions rooms voice_sessions voices webhook_deliveries";
     assert_eq!(keys, expected.split_whitespace().collect::<Vec<_>>());
     assert_eq!(export["agents"], json!([agent]));
     assert_eq!(export["campaigns"], json!([second, first]));

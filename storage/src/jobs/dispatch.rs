@@ -25,6 +25,8 @@ use uuid::Uuid;
 const WINDOW: usize = 256;
 /// How many wake-ups are taken for lost in one go. The queue is shallow, so there are hardly ever more.
 const LOST_AT_ONCE: u64 = 500;
+/// How many deliveries of one owner are queued and running.
+pub const DELIVERIES_AT_ONCE: i64 = 4;
 
 /// How many jobs of one kind are in one state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,19 +40,25 @@ pub struct JobCount {
 
 impl Jobs {
     /// Marks up to `at_most` due jobs of the kind as queued and returns them in the order in which to push them: by
-    /// priority, then fewest queued and running jobs of the owner, then age.
+    /// priority, then fewest queued and running jobs of the owner, then age. Of deliveries, no owner has more than
+    /// [`DELIVERIES_AT_ONCE`] among them and under way: receivers that do not answer hold up nobody else's.
     /// Looks at no more than a few hundred rows, however many wait.
     pub async fn dispatch(&self, kind: JobKind, at_most: usize) -> Result<Vec<JobId>> {
         let now = self.database.now();
         let reader = self.database.reader();
-        let candidates: Vec<Candidate> =
-            candidates(kind, now, at_most).into_partial_model().all(reader).await?;
+        let share = share(kind);
+        let mut due = candidates(kind, now, at_most);
+        if let Some(share) = share {
+            due = due.filter(Column::OwnerId.not_in_subquery(busy(kind, share).into_query()));
+        }
+        let candidates: Vec<Candidate> = due.into_partial_model().all(reader).await?;
         if candidates.is_empty() || at_most == 0 {
             return Ok(vec![]);
         }
         let owners = candidates.iter().map(|candidate| candidate.owner_id).collect();
-        let counted: Vec<(Uuid, i64)> = active(owners).into_tuple().all(reader).await?;
-        let picked = pick(candidates, counted.into_iter().collect(), at_most);
+        let counted: Vec<(Uuid, i64)> = active(kind, owners).into_tuple().all(reader).await?;
+        let active = Active { by_owner: counted.into_iter().collect(), most: share.unwrap_or(i64::MAX) };
+        let picked = pick(candidates, active, at_most);
         let rows = returning(self.database.writer(), mark(&picked, now)).await?;
         let queued: HashSet<Uuid> = rows.into_iter().map(|row| row.id).collect();
         let dispatched: Vec<JobId> =
@@ -164,9 +172,33 @@ fn still_waiting(picked: &[Uuid]) -> SelectStatement {
         .into_query()
 }
 
-/// How many jobs of each of the owners are queued or running.
-pub(super) fn active(owners: HashSet<Uuid>) -> Select<Entity> {
+/// How many jobs of one owner may be queued and running; none where only the order is fair.
+fn share(kind: JobKind) -> Option<i64> {
+    match kind {
+        JobKind::ExtractAudio | JobKind::Transcribe | JobKind::CloneVoice | JobKind::GenerateVideo => None,
+        JobKind::DeliverWebhook => Some(DELIVERIES_AT_ONCE),
+    }
+}
+
+/// The owners who have their share of the kind. There are no more of them than are queued and running.
+fn busy(kind: JobKind, share: i64) -> Select<Entity> {
     Entity::find()
+        .filter(Column::State.is_in([JobState::Queued.as_str(), JobState::Running.as_str()]))
+        .filter(Column::Kind.eq(kind.as_str()))
+        .group_by(Column::OwnerId)
+        .having(Expr::val(1).count().gte(share))
+        .select_only()
+        .column(Column::OwnerId)
+}
+
+/// How many jobs of each of the owners are queued or running: of those that were asked for, or of the internal kind.
+pub(super) fn active(kind: JobKind, owners: HashSet<Uuid>) -> Select<Entity> {
+    let counted = match JobKind::INTERNAL.contains(&kind) {
+        true => Column::Kind.eq(kind.as_str()),
+        false => Column::Kind.is_not_in(JobKind::INTERNAL.map(JobKind::as_str)),
+    };
+    Entity::find()
+        .filter(counted)
         .filter(Column::OwnerId.is_in(owners))
         .filter(Column::State.is_in([JobState::Queued.as_str(), JobState::Running.as_str()]))
         .group_by(Column::OwnerId)
@@ -203,21 +235,26 @@ struct Candidate {
     created_at: DateTime<Utc>,
 }
 
+/// What each owner has queued and running, and the most that one may.
+struct Active {
+    by_owner: HashMap<Uuid, i64>,
+    most: i64,
+}
+
 /// Each job that is picked counts for its owner from then on, so a single pick is fair as well.
-fn pick(candidates: Vec<Candidate>, active: HashMap<Uuid, i64>, at_most: usize) -> Vec<Uuid> {
+fn pick(candidates: Vec<Candidate>, active: Active, at_most: usize) -> Vec<Uuid> {
     let (mut candidates, mut active) = (candidates, active);
     let mut picked = vec![];
     while picked.len() < at_most {
+        let of_owner = |candidate: &Candidate| active.by_owner.get(&candidate.owner_id).copied().unwrap_or(0);
         let rank = |candidate: &Candidate| {
-            let of_owner = active.get(&candidate.owner_id).copied().unwrap_or(0);
-            (Reverse(candidate.priority), of_owner, candidate.created_at, candidate.id)
+            (Reverse(candidate.priority), of_owner(candidate), candidate.created_at, candidate.id)
         };
-        let Some((index, _)) = candidates.iter().enumerate().min_by_key(|(_, candidate)| rank(candidate))
-        else {
-            break;
-        };
+        let allowed =
+            candidates.iter().enumerate().filter(|(_, candidate)| of_owner(candidate) < active.most);
+        let Some((index, _)) = allowed.min_by_key(|(_, candidate)| rank(candidate)) else { break };
         let next = candidates.swap_remove(index);
-        *active.entry(next.owner_id).or_default() += 1;
+        *active.by_owner.entry(next.owner_id).or_default() += 1;
         picked.push(next.id);
     }
     picked

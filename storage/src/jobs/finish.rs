@@ -18,9 +18,10 @@ use crate::{
         files,
         jobs::{Column, Entity, Model},
     },
+    webhooks::{self, Ended},
 };
 use chrono::{DateTime, Utc};
-use pipeline::{failure::Failure, media_info::MediaInfo, retry::backoff, state::JobState};
+use pipeline::{failure::Failure, media_info::MediaInfo, retry::wait, state::JobState};
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, EntityTrait, QuerySelect, Set, UpdateMany, sea_query::Expr,
 };
@@ -74,17 +75,15 @@ impl Jobs {
         let cancelled = row.cancel_requested_at.is_some();
         if cancelled {
             discard(&transaction, &completion, now).await?;
-            end(&transaction, lease, End { state: JobState::Cancelled, error: None, now }).await?;
+            end(&transaction, &row, End::cancelled(now)).await?;
         } else {
             let expires_at = self.retention.map(|kept| now + kept);
             insert_outputs(&transaction, &row, Stamp { now, expires_at }, completion.outputs).await?;
-            let change = ended(JobState::Completed, now)
-                .col_expr(Column::Result, Expr::value(completion.result))
-                .col_expr(Column::Progress, Expr::value(100.0));
-            held(change, lease).exec(&transaction).await?;
+            end(&transaction, &row, End::completed(completion.result, now)).await?;
         }
         transaction.commit().await?;
-        self.changed(lease.job);
+        // Its end may have to be told.
+        self.nudge(lease.job);
         Ok(!cancelled)
     }
 
@@ -95,15 +94,15 @@ impl Jobs {
         let transaction = self.database.begin(lease.owner).await?;
         let Some(row) = find_held(&transaction, lease).await? else { return Ok(false) };
         if row.cancel_requested_at.is_some() {
-            end(&transaction, lease, End { state: JobState::Cancelled, error: None, now }).await?;
+            end(&transaction, &row, End::cancelled(now)).await?;
         } else if failure.retryable && row.attempt < row.max_attempts {
-            let run_after = now + backoff(row.attempt.unsigned_abs(), random);
+            let usual = wait(kind(&row.kind)?, row.attempt.unsigned_abs(), random);
+            let run_after = now + failure.retry_after.map_or(usual, |wanted| wanted.max(usual));
             let change =
                 wait_again(&transaction, &row).await?.col_expr(Column::RunAfter, Expr::value(run_after));
             held(change, lease).exec(&transaction).await?;
         } else {
-            let error = Some(serde_json::to_value(failure)?);
-            end(&transaction, lease, End { state: JobState::Failed, error, now }).await?;
+            end(&transaction, &row, End::failed(failure, now)?).await?;
         }
         transaction.commit().await?;
         // The dispatcher has to learn when to look again.
@@ -113,10 +112,13 @@ impl Jobs {
 
     /// The job was stopped as its owner asked.
     pub async fn cancelled(&self, lease: &Lease) -> Result<bool> {
-        let change = ended(JobState::Cancelled, self.database.now());
-        let ended = held(change, lease).exec(self.database.writer()).await?;
-        self.changed(lease.job);
-        Ok(ended.rows_affected > 0)
+        let now = self.database.now();
+        let transaction = self.database.begin(lease.owner).await?;
+        let Some(row) = find_held(&transaction, lease).await? else { return Ok(false) };
+        end(&transaction, &row, End::cancelled(now)).await?;
+        transaction.commit().await?;
+        self.nudge(lease.job);
+        Ok(true)
     }
 
     /// The worker has to go before the job is done. Another may take it at once, and the attempt does not count.
@@ -125,7 +127,7 @@ impl Jobs {
         let transaction = self.database.begin(lease.owner).await?;
         let Some(row) = find_held(&transaction, lease).await? else { return Ok(false) };
         if row.cancel_requested_at.is_some() {
-            end(&transaction, lease, End { state: JobState::Cancelled, error: None, now }).await?;
+            end(&transaction, &row, End::cancelled(now)).await?;
         } else {
             let change = wait_again(&transaction, &row)
                 .await?
@@ -139,16 +141,43 @@ impl Jobs {
     }
 }
 
+/// How a job that runs ends.
 pub(super) struct End {
-    pub(super) state: JobState,
-    pub(super) error: Option<Value>,
-    pub(super) now: DateTime<Utc>,
+    state: JobState,
+    error: Option<Value>,
+    result: Option<Value>,
+    now: DateTime<Utc>,
 }
 
-pub(super) async fn end(database: &impl ConnectionTrait, lease: &Lease, end: End) -> Result<()> {
-    let change = ended(end.state, end.now).col_expr(Column::Error, Expr::value(end.error));
-    held(change, lease).exec(database).await?;
-    Ok(())
+impl End {
+    pub(super) fn cancelled(now: DateTime<Utc>) -> Self {
+        Self { state: JobState::Cancelled, error: None, result: None, now }
+    }
+
+    pub(super) fn failed(failure: &Failure, now: DateTime<Utc>) -> Result<Self> {
+        let error = Some(serde_json::to_value(failure)?);
+        Ok(Self { state: JobState::Failed, error, result: None, now })
+    }
+
+    fn completed(result: Value, now: DateTime<Utc>) -> Self {
+        Self { state: JobState::Completed, error: None, result: Some(result), now }
+    }
+}
+
+/// The one way in which a job that runs ends. `row` is that of the lease that ends it, as it stands.
+pub(super) async fn end(database: &impl ConnectionTrait, row: &Model, end: End) -> Result<()> {
+    let lease = Lease { job: row.id.into(), owner: row.owner_id.into(), epoch: row.lease_epoch };
+    let mut change = ended(end.state, end.now).col_expr(Column::Error, Expr::value(end.error.clone()));
+    if let Some(result) = end.result {
+        change = change
+            .col_expr(Column::Result, Expr::value(result))
+            .col_expr(Column::Progress, Expr::value(100.0));
+    }
+    if held(change, &lease).exec(database).await?.rows_affected == 0 {
+        return Ok(());
+    }
+    let ended = Ended { row, state: end.state, error: end.error.as_ref(), now: end.now };
+    webhooks::tell(database, ended).await
 }
 
 /// A change that puts the job back in line, in front. It keeps its progress and stage until the next claim.
@@ -174,7 +203,8 @@ fn is_held(row: &Model, lease: &Lease) -> Result<bool> {
     Ok(row.lease_epoch == lease.epoch && state(&row.state)? == JobState::Running)
 }
 
-async fn find_held(transaction: &DatabaseTransaction, lease: &Lease) -> Result<Option<Model>> {
+/// The row of the lease's job, as long as the lease is held.
+pub(crate) async fn find_held(transaction: &DatabaseTransaction, lease: &Lease) -> Result<Option<Model>> {
     let row = Entity::find_by_id(lease.job.as_uuid()).lock_exclusive().one(transaction).await?;
     Ok(match row {
         Some(row) if is_held(&row, lease)? => Some(row),

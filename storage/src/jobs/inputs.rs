@@ -26,7 +26,10 @@ pub(super) async fn check(
             Some(voice) if !builtin_voices.contains(&voice) => check_voice(database, owner, voice).await,
             Some(_) | None => Ok(()),
         },
-        Parameters::ExtractAudio(_) | Parameters::Transcribe(_) | Parameters::GenerateVideo(_) => Ok(()),
+        Parameters::ExtractAudio(_)
+        | Parameters::Transcribe(_)
+        | Parameters::GenerateVideo(_)
+        | Parameters::DeliverWebhook(_) => Ok(()),
     }
 }
 
@@ -44,7 +47,10 @@ pub(super) async fn check_files(
     }
     match parameters {
         Parameters::GenerateVideo(job) => check_lengths(job, &found),
-        Parameters::ExtractAudio(_) | Parameters::Transcribe(_) | Parameters::CloneVoice(_) => Ok(()),
+        Parameters::ExtractAudio(_)
+        | Parameters::Transcribe(_)
+        | Parameters::CloneVoice(_)
+        | Parameters::DeliverWebhook(_) => Ok(()),
     }
 }
 

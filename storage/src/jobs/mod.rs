@@ -16,12 +16,13 @@ mod submit;
 
 use claim::Held;
 pub use claim::{Claim, LEASE, Lease, Renewal};
-pub use dispatch::JobCount;
+pub use dispatch::{DELIVERIES_AT_ONCE, JobCount};
+pub(crate) use finish::find_held;
 pub use finish::{Completion, NewOutput};
 pub use owner::JobFilter;
 pub use reap::Reaped;
-pub(crate) use submit::KEY_LIFETIME;
 pub use submit::{Idempotency, NewJob, Submitted};
+pub(crate) use submit::{KEY_LIFETIME, insert};
 
 use crate::{
     database::Database,
@@ -108,14 +109,14 @@ impl Jobs {
     }
 
     /// The job changed, and the dispatcher has to look again.
-    fn nudge(&self, job: JobId) {
+    pub(crate) fn nudge(&self, job: JobId) {
         self.events.notify(job);
         self.events.notify_due();
     }
 }
 
 /// An update of jobs, which like every other counts up their version.
-fn update() -> UpdateMany<Entity> {
+pub(crate) fn update() -> UpdateMany<Entity> {
     Entity::update_many().col_expr(Column::Version, Expr::col(Column::Version).add(1))
 }
 

@@ -15,6 +15,7 @@ use crate::{
         jobs::{Column, Entity, Model},
     },
     voices::{self, VoiceProfile},
+    webhooks::{self, Ended},
 };
 use pipeline::{
     parameters::JobKind,
@@ -105,8 +106,12 @@ impl Jobs {
             JobState::Completed | JobState::Failed => return Err(Conflict::JobFinished.into()),
         };
         let job = changed_one(&transaction, change.filter(Column::Id.eq(row.id))).await?;
+        if job.state == JobState::Cancelled {
+            let ended = Ended { row: &row, state: job.state, error: None, now };
+            webhooks::tell(&transaction, ended).await?;
+        }
         transaction.commit().await?;
-        self.changed(id);
+        self.nudge(id);
         Ok(job)
     }
 
@@ -155,6 +160,7 @@ pub(super) fn narrowed(of: Select<Entity>, filter: &JobFilter, page: &Page) -> R
     if let Some(kind) = filter.kind {
         select = select.filter(Column::Kind.eq(kind.as_str()));
     }
+    select = select.filter(asked_for());
     if let Some(project) = filter.project {
         select = select.filter(Column::ProjectId.eq(project.0));
     }
@@ -162,9 +168,17 @@ pub(super) fn narrowed(of: Select<Entity>, filter: &JobFilter, page: &Page) -> R
 }
 
 async fn owned(database: &impl ConnectionTrait, owner: UserId, id: JobId) -> Result<Model> {
-    let row =
-        Entity::find_by_id(id.as_uuid()).filter(Column::OwnerId.eq(owner.as_uuid())).one(database).await?;
+    let row = Entity::find_by_id(id.as_uuid())
+        .filter(Column::OwnerId.eq(owner.as_uuid()))
+        .filter(asked_for())
+        .one(database)
+        .await?;
     row.ok_or(Error::NotFound)
+}
+
+/// Not a job of the engine's own, which nobody sees.
+fn asked_for() -> Expr {
+    Column::Kind.is_not_in(JobKind::INTERNAL.map(JobKind::as_str))
 }
 
 async fn changed_one(database: &impl ConnectionTrait, change: sea_orm::UpdateMany<Entity>) -> Result<Job> {

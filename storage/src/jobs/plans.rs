@@ -28,7 +28,7 @@ async fn hot_queries_seek_and_never_sort() {
         "INDEX sqlite_autoindex_jobs_1 (id=?)",
     );
     check(
-        &plan(&|| dispatch::active([ada.as_uuid()].into()).build(sqlite)).await,
+        &plan(&|| dispatch::active(kind, [ada.as_uuid()].into()).build(sqlite)).await,
         "COVERING INDEX jobs_of_owner_by_state (owner_id=? AND state=?)",
     );
     check(
@@ -109,5 +109,6 @@ fn waiting() -> jobs::Model {
         created_at: now,
         started_at: None,
         finished_at: None,
+        callback: None,
     }
 }

@@ -84,14 +84,13 @@ async fn take_back(transaction: &DatabaseTransaction, row: &Model, now: DateTime
     let lease = Lease { job: row.id.into(), owner: row.owner_id.into(), epoch: row.lease_epoch };
     let crashes = row.crashes + 1;
     if row.cancel_requested_at.is_some() {
-        end(transaction, &lease, End { state: JobState::Cancelled, error: None, now }).await?;
+        end(transaction, row, End::cancelled(now)).await?;
         return Ok(JobState::Cancelled);
     }
     if crashes.unsigned_abs() >= MAX_CRASHES {
         let counted = super::update().col_expr(Column::Crashes, Expr::value(crashes));
         held(counted, &lease).exec(transaction).await?;
-        let error = Some(serde_json::to_value(Failure::poison())?);
-        end(transaction, &lease, End { state: JobState::Failed, error, now }).await?;
+        end(transaction, row, End::failed(&Failure::poison(), now)?).await?;
         return Ok(JobState::Failed);
     }
     let change = wait_again(transaction, row)

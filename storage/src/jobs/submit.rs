@@ -7,11 +7,12 @@ use crate::{
     ids::{JobId, ProjectId, UserId},
     projects,
     rows::{idempotency_keys, job_inputs, jobs},
+    webhooks::Callback,
 };
 use chrono::{DateTime, Utc};
 use pipeline::{
     parameters::{JobKind, Parameters},
-    retry::MAX_ATTEMPTS,
+    retry::max_attempts,
     state::JobState,
 };
 use sea_orm::{
@@ -35,6 +36,8 @@ pub struct NewJob {
     pub idempotency: Option<Idempotency>,
     /// Ids that a voice may have without being a profile of the owner.
     pub builtin_voices: Vec<Uuid>,
+    /// Who is told of its end.
+    pub callback: Option<Callback>,
 }
 
 pub struct Idempotency {
@@ -174,7 +177,12 @@ async fn same(
     }
 }
 
-async fn insert(database: &impl ConnectionTrait, new: &NewJob, now: DateTime<Utc>) -> Result<jobs::Model> {
+/// Puts the row in line, whatever it says: see [`Jobs::submit`] for what is to be looked at before.
+pub(crate) async fn insert(
+    database: &impl ConnectionTrait,
+    new: &NewJob,
+    now: DateTime<Utc>,
+) -> Result<jobs::Model> {
     let kind = new.parameters.kind();
     let line = Line { kind, priority: new.priority };
     let row = jobs::Model {
@@ -187,7 +195,7 @@ async fn insert(database: &impl ConnectionTrait, new: &NewJob, now: DateTime<Utc
         turn: next_turn(database, line, new.owner).await?,
         attempt: 0,
         crashes: 0,
-        max_attempts: MAX_ATTEMPTS.cast_signed(),
+        max_attempts: max_attempts(kind).cast_signed(),
         run_after: now,
         queued_at: None,
         lease_owner: None,
@@ -206,6 +214,7 @@ async fn insert(database: &impl ConnectionTrait, new: &NewJob, now: DateTime<Utc
         created_at: now,
         started_at: None,
         finished_at: None,
+        callback: new.callback.as_ref().map(serde_json::to_value).transpose()?,
     };
     let active = jobs::ActiveModel::from(row.clone()).reset_all();
     jobs::Entity::insert(active).exec_without_returning(database).await?;

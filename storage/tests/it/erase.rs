@@ -1,6 +1,7 @@
 //! The end of an account.
 
 use crate::back_end::FLEET;
+use crate::webhooks::callback;
 use crate::world::{World, audio, idempotency, new_agent, transcribe};
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::json;
@@ -134,8 +135,13 @@ async fn no_table_names_who_was_erased() {
     storage.live_names.hold(ada, name, DAY).await.unwrap();
     let sample = world.file(ada, Some(audio(4.0))).await;
     world.submit(NewJob { idempotency: idempotency("key", "print"), ..transcribe(ada, sample.id) }).await;
+    let told = world.submit(NewJob { callback: callback(), ..transcribe(ada, sample.id) }).await;
+    storage.jobs.cancel(ada, told.id).await.unwrap();
+    storage.webhooks.rotate(ada).await.unwrap();
     let before = tables_naming(&world, ada).await;
-    for table in ["agent_sessions", "chat_messages", "recording_chunks", "rooms", "session_participants"] {
+    for table in
+        ["agent_sessions", "chat_messages", "recording_chunks", "rooms", "session_participants", "webhook_"]
+    {
         assert!(before.iter().any(|found| found.starts_with(table)), "{table} is not in {before:?}");
     }
 

@@ -30,5 +30,6 @@ mod store_faults;
 mod sweep;
 mod uploads;
 mod voices;
+mod webhooks;
 mod workers;
 mod world;

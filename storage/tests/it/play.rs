@@ -2,17 +2,20 @@
 
 use crate::{
     lifecycle::completion,
+    webhooks::callback,
     world::{World, audio, transcribe},
 };
 use pipeline::{failure::Failure, retry::MAX_CRASHES, state::JobState};
 use std::collections::HashMap;
 use storage::{
     ids::{JobId, UserId},
-    jobs::{Job, Lease, Renewal},
+    jobs::{Job, Lease, NewJob, Renewal},
+    page::Page,
+    webhooks::DeliveryFilter,
 };
 
 /// Whatever happens in whatever order, a job goes only from states to states that follow, its version and epoch only
-/// grow, at most one lease holds it, and what it published is what its one completion held.
+/// grow, at most one lease holds it, what it published is what its one completion held, and each end was told once.
 #[tokio::test]
 async fn no_order_of_events_breaks_the_rules() {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
@@ -37,6 +40,7 @@ struct Seen {
     owner: UserId,
     job: Job,
     published_by: Option<Lease>,
+    ends: usize,
 }
 
 /// `SplitMix64`.
@@ -62,8 +66,9 @@ impl Play {
             if ids.len() < 12 {
                 let owner = owners[self.random.below(2)];
                 let file = self.world.file(owner, Some(audio(1.0))).await.id;
-                let job = self.world.submit(transcribe(owner, file)).await;
-                self.jobs.insert(job.id, Seen { owner, job, published_by: None });
+                let new = NewJob { callback: callback(), ..transcribe(owner, file) };
+                let job = self.world.submit(new).await;
+                self.jobs.insert(job.id, Seen { owner, job, published_by: None, ends: 0 });
             }
             return;
         }
@@ -139,6 +144,11 @@ impl Play {
                 let direct = now.state == before.state || before.state.may_become(now.state);
                 assert!(direct, "{before:?} became {now:?}");
             }
+            seen.ends += usize::from(now.state.is_terminal() && !before.state.is_terminal());
+            let filter = DeliveryFilter { job: Some(*id), status: None };
+            let told =
+                self.world.storage.webhooks.list(seen.owner, &filter, &Page::first()).await.unwrap().items;
+            assert_eq!(told.len(), seen.ends, "{now:?}");
             let held = self.leases.iter().filter(|lease| lease.job == *id);
             let mut holders = 0;
             for lease in held {

@@ -227,6 +227,7 @@ pub(crate) fn new_job(owner: UserId, parameters: Parameters) -> NewJob {
         request_id: None,
         idempotency: None,
         builtin_voices: vec![],
+        callback: None,
     }
 }
 

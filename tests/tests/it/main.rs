@@ -17,3 +17,4 @@ mod media;
 mod object_store;
 mod password_reset;
 mod recordings;
+mod webhooks;

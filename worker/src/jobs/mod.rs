@@ -1,6 +1,7 @@
 //! One file a kind of job: fetch, work, and name what came out.
 
 mod clone_voice;
+mod deliver_webhook;
 mod extract_audio;
 mod generate_video;
 mod transcribe;
@@ -14,6 +15,7 @@ pub(crate) async fn run(context: &JobContext) -> Result<Outcome, JobError> {
         Parameters::Transcribe(parameters) => transcribe::run(context, parameters).await,
         Parameters::CloneVoice(parameters) => clone_voice::run(context, parameters).await,
         Parameters::GenerateVideo(parameters) => generate_video::run(context, parameters).await,
+        Parameters::DeliverWebhook(parameters) => deliver_webhook::run(context, parameters).await,
     }
 }
 

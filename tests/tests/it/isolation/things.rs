@@ -18,6 +18,7 @@ pub(crate) enum Kind {
     Agent,
     ApiKey,
     Conversation,
+    Delivery,
     Call,
     Campaign,
     Job,
@@ -82,6 +83,8 @@ impl Kind {
             (_, "campaign_id") => Self::Campaign,
             ("path", "file_id") | ("body", "subtitles_file_id") => Self::Text,
             ("path", "job_id") => Self::Job,
+            ("query", "job_id") => Self::Job,
+            ("path", "delivery_id") => Self::Delivery,
             ("path", "key_id") => Self::ApiKey,
             ("path", "profile_id") | ("body", "voice_profile_id") => Self::Voice,
             ("path", "recording_id") => Self::Recording,
@@ -112,6 +115,7 @@ impl Kind {
             | Self::Agent
             | Self::ApiKey
             | Self::Conversation
+            | Self::Delivery
             | Self::Call
             | Self::Campaign
             | Self::Job
@@ -233,6 +237,15 @@ impl Things {
                 let job = self.user.start("extract-audio", &json!({ "video_file_id": video })).await;
                 self.user.ended(&job).await;
                 json!(job)
+            }
+            Kind::Delivery => {
+                let video = self.make(Kind::Video).await;
+                // Nobody listens there, and nobody is called.
+                let body = json!({ "video_file_id": video, "callback_url": "http://127.0.0.1:9/" });
+                let job = self.user.start("extract-audio", &body).await;
+                self.user.ended(&job).await;
+                let list = format!("/api/v1/webhooks/deliveries?job_id={job}");
+                self.user.get(&list).await.expect(StatusCode::OK)["items"][0]["id"].take()
             }
             Kind::Meeting => self.make_meeting().await,
             Kind::Participant => self.make_participant().await,
