@@ -1,0 +1,138 @@
+"""What no ready-made tool checks: that the metrics and settings named here exist in the source, that each alarm is
+explained, and that what the chart renders is what Kubernetes takes."""
+
+import itertools
+import json
+import re
+import sys
+from pathlib import Path
+
+import helm_python
+import kubernetes_validate
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+CHART = DEPLOY / "helm/voxmill"
+KUBERNETES = ["1.30", "1.37"]
+# Their schemas come with KEDA and with the Prometheus operator, and are not here.
+FOREIGN = {"keda.sh/v1alpha1"}
+
+
+def main():
+    if sys.argv[1:] == ["queries"]:
+        return print(dashboard_as_rules())
+    problems = [*metrics(), *settings(), *alarms(), *chart()]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        sys.exit(1)
+    print("good")
+
+
+def dashboard_as_rules():
+    """The queries of the dashboard, in the form in which promtool reads queries."""
+    rules = [
+        {"record": f"panel{number}", "expr": query.replace("$__rate_interval", "1m")}
+        for number, query in enumerate(dashboard_queries())
+    ]
+    return yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]})
+
+
+def dashboard_queries():
+    board = json.loads((DEPLOY / "grafana/voxmill.json").read_text())
+    return [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+
+
+def alert_rules():
+    groups = yaml.safe_load((DEPLOY / "prometheus/alerts.yaml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def metrics():
+    queries = dashboard_queries() + [rule["expr"] for rule in alert_rules()]
+    named = {name for query in queries for name in re.findall(r"voxmill_\w+", query)}
+    known = set(re.findall(r"\bvoxmill_\w+", source("api", "worker", "storage", "cli")))
+    for name in sorted(named):
+        if name not in known and name.removesuffix("_bucket") not in known:
+            yield f"no such metric in the source: {name}"
+
+
+def settings():
+    config = (ROOT / "cli/src/config.rs").read_text()
+    keys = set(re.findall(r"^    pub (\w+):", config, re.M))
+    texts = [path.read_text() for path in [ROOT / "compose.yaml", DEPLOY / "Dockerfile", *CHART.rglob("*.yaml")]]
+    for name in sorted(set(re.findall(r"VOXMILL_([A-Z0-9_]+)", "\n".join(texts)))):
+        if name.lower() not in keys and name.lower().removesuffix("_file") not in keys:
+            yield f"no such setting in cli/src/config.rs: VOXMILL_{name}"
+
+
+def alarms():
+    explained = (ROOT / "docs/operations.md").read_text()
+    for rule in alert_rules():
+        if rule["alert"] not in explained:
+            yield f"docs/operations.md does not explain {rule['alert']}"
+
+
+def chart():
+    for finding in helm_python.lint(str(CHART))["messages"]:
+        if finding["severity"] >= 2:
+            yield f"helm lint: {finding['error']}"
+    for number, values in enumerate(variants()):
+        with helm_python.Chart.load(str(CHART)) as loaded:
+            files = loaded.render(values, name="mill", namespace="voices")
+        texts = [text for path, text in files.items() if path.endswith(".yaml")]
+        documents = [document for text in texts for document in yaml.safe_load_all(text) if document]
+        yield from (f"variant {number}: {problem}" for problem in documents_problems(documents, values))
+
+
+def variants():
+    """Each switch off and on, with a pool on graphics cards beside the default ones."""
+    pools = yaml.safe_load((CHART / "values.yaml").read_text())["workers"]
+    card = {"name": "card", "image": {"repository": "voxmill", "tag": "cuda"}, "queues": ["transcribe"], "min": 0, "max": 4,
+            "slots": {"transcribe": 2}, "device": "cuda:0", "dataSize": "10Gi", "nodeSelector": {"gpu": "yes"},
+            "tolerations": [{"key": "gpu", "operator": "Exists"}], "resources": {"limits": {"nvidia.com/gpu": 1}}}
+    switches = ["ingress", "networkPolicy", "keda"]
+    for chosen in itertools.product([False, True], repeat=len(switches)):
+        values = {name: {"enabled": enabled} for name, enabled in zip(switches, chosen)}
+        values["ingress"]["host"] = "voxmill.example"
+        values |= {"workers": [*pools, card], "models": {"claim": "models" if chosen[0] else ""}}
+        values["api"] = {"autoscaling": {"enabled": chosen[1]}}
+        values["networkPolicy"]["apiNamespaces"] = ["ingress"] if chosen[2] else []
+        yield values
+
+
+def documents_problems(documents, values):
+    names = [(document["kind"], document["metadata"]["name"]) for document in documents]
+    if len(set(names)) != len(names):
+        yield f"two of one name: {names}"
+    for document, version in itertools.product(documents, KUBERNETES):
+        if document["apiVersion"] in FOREIGN:
+            continue
+        try:
+            kubernetes_validate.validate(document, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            yield f"{document['kind']} {document['metadata']['name']}, Kubernetes {version}: {error.message}"
+    scaled = {document["spec"]["scaleTargetRef"]["name"] for document in documents if document["kind"] == "ScaledObject"}
+    for document in documents:
+        if document["kind"] != "Deployment":
+            continue
+        name, spec = document["metadata"]["name"], document["spec"]
+        if spec["selector"]["matchLabels"].items() - spec["template"]["metadata"]["labels"].items():
+            yield f"{name} does not select its own pods"
+        if name in scaled and "replicas" in spec:
+            yield f"{name} has replicas of its own, over which it and KEDA would quarrel"
+        pod = spec["template"]["spec"]
+        environment = {entry["name"]: entry.get("value") for entry in pod["containers"][0]["env"]}
+        if pod["terminationGracePeriodSeconds"] <= int(environment["VOXMILL_GRACE_SECONDS"]) + 30:
+            yield f"{name} is killed while it drains"
+    if values["keda"]["enabled"] and not scaled:
+        yield "keda.enabled scales nothing"
+
+
+def source(*crates):
+    return "\n".join(path.read_text() for crate in crates for path in sorted((ROOT / crate / "src").rglob("*.rs")))
+
+
+if __name__ == "__main__":
+    main()
