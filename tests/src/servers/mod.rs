@@ -13,4 +13,4 @@ pub use fault_proxy::{Fault, FaultProxy, Way};
 pub use postgres::Postgres;
 pub use s3::S3;
 
-use process::{Account, await_start, free_port, spawn};
+use process::{Account, await_start, directory, free_port, spawn};

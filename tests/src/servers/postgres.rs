@@ -1,6 +1,6 @@
 //! Postgres, from Debian's package.
 
-use super::{Account, await_start, free_port, spawn};
+use super::{Account, await_start, directory, free_port, spawn};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +18,7 @@ pub struct Postgres {
 
 impl Postgres {
     pub fn start() -> Self {
-        let directory = tempfile::Builder::new().prefix("voxmill-postgres-").tempdir().unwrap();
+        let directory = directory("postgres");
         if is_root() {
             let path = directory.path().as_os_str();
             assert!(Command::new("chown").arg("postgres:").arg(path).status().unwrap().success());

@@ -5,9 +5,27 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// How long a server may take to answer.
 const START: Duration = Duration::from_secs(30);
+
+/// A directory for a server's data. One that all tests of a process share is never dropped, so those of processes that
+/// have ended go here.
+pub(super) fn directory(server: &str) -> TempDir {
+    let prefix = format!("voxmill-{server}-");
+    for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.split_once('-'));
+        let is_over = |(owner, _): (&str, &str)| {
+            owner.parse().is_ok_and(|owner: u32| !Path::new(&format!("/proc/{owner}")).exists())
+        };
+        if owner.is_some_and(is_over) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    tempfile::Builder::new().prefix(&format!("{prefix}{}-", std::process::id())).tempdir().unwrap()
+}
 
 /// Starts a server that is killed when this process ends, however it ends. The threads of tests come and go, and the
 /// kernel counts the end of the one that started it: so one that never ends does.

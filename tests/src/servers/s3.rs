@@ -1,6 +1,7 @@
 //! An S3 store: s3s, which speaks the protocol and checks every signature, over a directory; in this process, on a
 //! thread of its own.
 
+use super::directory;
 use s3s::auth::SimpleAuth;
 use s3s::checksum::ChecksumHasher;
 use s3s::dto::*;
@@ -26,7 +27,7 @@ impl S3 {
     pub const SECRET_KEY: &str = "a-secret-key-of-the-store";
 
     pub fn start() -> Self {
-        let directory = tempfile::Builder::new().prefix("voxmill-s3-").tempdir().unwrap();
+        let directory = directory("s3");
         std::fs::create_dir(directory.path().join(Self::BUCKET)).unwrap();
         let multiparts = Arc::new(Mutex::new(Multiparts::new()));
         let store = Store {
