@@ -330,6 +330,7 @@ impl Config {
         }
         let shared = [
             ("database_url", self.database_url.starts_with("postgres")),
+            ("redis_url", !self.redis_url.is_empty()),
             ("token_secret", part != Part::Api || !self.token_secret.is_empty()),
             ("url_secret", part != Part::Api || !self.url_secret.is_empty()),
         ];

@@ -170,6 +170,7 @@ async fn shared(redis: &Redis) -> (Shared, TempDir) {
     let config = StorageConfig {
         database_url: format!("sqlite://{}/test.db?mode=rwc", directory.path().display()),
         data_directory: directory.path().to_owned(),
+        database_connections: 1,
         default_quota_bytes: 0,
         retention: None,
         redis: Some(RedisConfig { url: redis.url(), prefix: "test".to_owned() }),

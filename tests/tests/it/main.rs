@@ -16,3 +16,4 @@ mod isolation;
 mod media;
 mod password_reset;
 mod recordings;
+mod redis;
