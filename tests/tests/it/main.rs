@@ -17,4 +17,5 @@ mod media;
 mod object_store;
 mod password_reset;
 mod recordings;
+mod redis;
 mod webhooks;
