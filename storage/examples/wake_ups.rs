@@ -21,6 +21,8 @@ const MANY: usize = 5_000;
 async fn main() -> anyhow::Result<()> {
     let url = std::env::args().nth(1).context("the URL of a Redis is missing")?;
     let queue = Arc::new(RedisQueue::open(&RedisConfig { url, prefix: "measure".to_owned() })?);
+    // Answers once Redis does; until then pushes are left for later.
+    queue.forgot().await;
     let shutdown = CancellationToken::new();
     let (sender, mut handed) = mpsc::unbounded_channel();
     let handler: Handler = Arc::new(move |job| {
