@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example wake_ups -- redis://127.0.0.1:6379`, on a Redis that nobody else uses.
 
+#![expect(clippy::print_stdout, reason = "what is measured is printed")]
+
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, stream};
 use pipeline::parameters::JobKind;
