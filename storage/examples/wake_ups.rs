@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example wake_ups -- redis://127.0.0.1:6379`, on a Redis that nobody else uses.
 
+#![expect(clippy::print_stdout, reason = "what is measured is printed")]
+
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, stream};
 use pipeline::parameters::JobKind;
@@ -21,6 +23,8 @@ const MANY: usize = 5_000;
 async fn main() -> anyhow::Result<()> {
     let url = std::env::args().nth(1).context("the URL of a Redis is missing")?;
     let queue = Arc::new(RedisQueue::open(&RedisConfig { url, prefix: "measure".to_owned() })?);
+    // Answers once Redis does; until then pushes are left for later.
+    queue.forgot().await;
     let shutdown = CancellationToken::new();
     let (sender, mut handed) = mpsc::unbounded_channel();
     let handler: Handler = Arc::new(move |job| {
