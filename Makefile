@@ -2,7 +2,7 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/voxmill/target
 VOXMILL = $(CARGO_TARGET_DIR)/debug/voxmill
 
-.PHONY: demo test lint bench fuzz openapi setup build
+.PHONY: demo test torture lint bench fuzz openapi setup build
 
 # A video through the whole chain: make demo, or make demo VIDEO=talk.mp4 TEXT=script.txt
 demo: build
@@ -10,6 +10,11 @@ demo: build
 
 test: build
 	cargo test --workspace --locked
+
+# Kills, by the hundred, in the middle of ten thousand jobs: make torture TORTURE="--jobs 2000 --kills 30 --seeds 3".
+torture: build
+	cargo build --workspace --locked --example torture
+	$(CARGO_TARGET_DIR)/debug/examples/torture $(TORTURE)
 
 lint: setup
 	cargo fmt --all --check

@@ -65,11 +65,23 @@ impl Fleet {
         self
     }
 
+    /// # Panics
+    /// Where it is not set.
+    pub fn setting(&self, key: &str) -> &str {
+        self.settings.iter().rev().find(|(name, _)| name == key).map(|(_, text)| text.as_str()).unwrap()
+    }
+
     pub fn api(&self) -> Server {
         Server::start_part("api", &self.settings)
     }
 
     pub fn worker(&self) -> Server {
-        Server::start_part("worker", &self.settings)
+        self.worker_with(&[])
+    }
+
+    pub fn worker_with(&self, settings: &[(&str, &str)]) -> Server {
+        let mut all = self.settings.clone();
+        all.extend(settings.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())));
+        Server::start_part("worker", &all)
     }
 }

@@ -30,7 +30,8 @@ pub(crate) async fn run(services: Services, shutdown: CancellationToken) -> anyh
     let mut forgot = storage.queue.forgot();
     loop {
         tokio::select! {
-            // The lead comes first, so that the first round of a process that works alone finds it leading.
+            // The lead comes first, so that the first round of a process that works alone finds it leading; what is due comes
+            // last, for it may be so without end.
             biased;
             () = shutdown.cancelled() => return dispatcher.leave().await,
             _ = lead_tick.tick() => dispatcher.ask_to_lead().await,
@@ -38,8 +39,8 @@ pub(crate) async fn run(services: Services, shutdown: CancellationToken) -> anyh
                 dispatcher.refill().await;
                 forgot = storage.queue.forgot();
             }
-            () = storage.jobs.due().notified() => dispatcher.dispatch_all().await,
             _ = lost_tick.tick() => dispatcher.push_lost().await,
+            () = storage.jobs.due().notified() => dispatcher.dispatch_all().await,
             _ = tick.tick() => dispatcher.dispatch_all().await,
         }
     }

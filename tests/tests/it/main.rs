@@ -9,6 +9,7 @@ mod clients;
 mod command_line;
 mod conformance;
 mod faults;
+mod fleet;
 mod full_disk;
 mod hostile;
 mod house;
