@@ -9,6 +9,7 @@ from pathlib import Path
 
 import extract
 import own
+import queues
 import speech
 import transcribe
 from materials import Materials
@@ -18,6 +19,7 @@ BENCHMARKS = {
     "extract": extract.run,
     "speech": speech.run,
     "queue": own.queue,
+    "queues": queues.run,
     "calls": own.calls,
     "load": own.load,
 }
