@@ -18,4 +18,5 @@ mod object_store;
 mod password_reset;
 mod recordings;
 mod redis;
+mod traces;
 mod webhooks;
