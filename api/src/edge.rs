@@ -11,17 +11,22 @@ use bytes::Bytes;
 use futures_util::future::poll_fn;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use pipeline::trace;
 use poem::http::{HeaderName, HeaderValue, Method, header};
 use poem::{Body, Endpoint, Request, Response};
 use poem_openapi::OperationId;
 use tokio::time::timeout;
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::ApiError;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Says which span of the client's the request belongs to.
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Longest id that a client may choose for its request.
 const LONGEST_ID: usize = 128;
@@ -56,7 +61,20 @@ pub(crate) async fn trace<E: Endpoint<Output = Response>>(
 ) -> poem::Result<Response> {
     let id = RequestId::accept_or_make(&request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("request", request.id = %id.0, http.method = %method, http.path = %path);
+    let span = tracing::info_span!(
+        "request",
+        request.id = %id.0,
+        http.method = %method,
+        http.path = %path,
+        http.operation = Empty,
+        http.status = Empty,
+        trace_id = Empty,
+        otel.status_code = Empty,
+    );
+    let came_from = request.header(TRACE_PARENT).and_then(|text| text.parse().ok());
+    if let Some(here) = trace::join(&span, came_from) {
+        request.set_data(here);
+    }
     request.set_data(id.clone());
     async move {
         let start = Instant::now();
@@ -69,6 +87,11 @@ pub(crate) async fn trace<E: Endpoint<Output = Response>>(
         metrics::histogram!("voxmill_http_request_seconds", "operation" => operation).record(elapsed.as_secs_f64());
         let duration_ms = elapsed.as_millis() as u64;
         tracing::info!(http.status = status, duration_ms, "{method} {path} was answered with {status}");
+        let span = Span::current();
+        span.record("http.operation", operation).record("http.status", status);
+        if response.status().is_server_error() {
+            span.record("otel.status_code", "ERROR");
+        }
         let value = HeaderValue::from_str(&id.0).expect("the id was checked. This is a bug.");
         response.headers_mut().insert(REQUEST_ID, value);
         Ok(response)

@@ -123,6 +123,7 @@ impl ProcessApi {
             priority: 0,
             project: None,
             request_id: RequestId::of(request),
+            trace_parent: request.data().copied(),
             idempotency,
             builtin_voices: self.app.services.speech.builtin_voices().iter().map(|voice| voice.id).collect(),
             callback,

@@ -161,6 +161,7 @@ async fn start_job(app: &App, recording: &Recording, file: FileId) -> Result<Set
         priority: 0,
         project: None,
         request_id: None,
+        trace_parent: None,
         // No client can choose this key, for it is not ASCII; whoever tries again gets the same job.
         idempotency: Some(Idempotency {
             key: format!("recording·{}", recording.id),

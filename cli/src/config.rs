@@ -150,6 +150,10 @@ pub(crate) struct Config {
     pub log_format: String,
     /// A filter such as `info` or `voxmill=debug,warn`.
     pub log: String,
+    /// The collector that traces are sent to by OTLP, such as `http://collector.example:4318`; none are made without one.
+    pub otlp_endpoint: String,
+    /// The share of traces that is kept, of those whose beginning is here.
+    pub otlp_sample_ratio: f64,
 }
 
 impl Default for Config {
@@ -210,6 +214,8 @@ impl Default for Config {
             engine_idle_seconds: 300,
             log_format: "json".to_owned(),
             log: "info".to_owned(),
+            otlp_endpoint: String::new(),
+            otlp_sample_ratio: 1.0,
         }
     }
 }
@@ -343,6 +349,14 @@ impl Config {
             if self.public_url.is_empty() && self.password_reset_url.is_empty() {
                 bail!("smtp_url needs public_url or password_reset_url, for the links in mail");
             }
+        }
+        if !self.otlp_endpoint.is_empty()
+            && !["http://", "https://"].iter().any(|scheme| self.otlp_endpoint.starts_with(scheme))
+        {
+            bail!("otlp_endpoint must begin with http:// or https://, not {:?}", self.otlp_endpoint);
+        }
+        if !(0.0..=1.0).contains(&self.otlp_sample_ratio) {
+            bail!("otlp_sample_ratio must be between 0 and 1");
         }
         self.device()?;
         self.rates()?;
@@ -653,6 +667,8 @@ mod tests {
         let refusal = refused("", &[("VOXMILL_REDIS_URL", "http://:geheim@localhost")]);
         assert!(refusal.contains("redis_url") && !refusal.contains("geheim"), "{refusal}");
         assert!(refused("redis_prefix = 'a b'", &[]).contains("redis_prefix"));
+        assert!(refused("otlp_endpoint = 'collector:4318'", &[]).contains("otlp_endpoint"));
+        assert!(refused("", &[("VOXMILL_OTLP_SAMPLE_RATIO", "1.5")]).contains("otlp_sample_ratio"));
         assert!(refused("livekit_api_key = 'key'", &[]).contains("livekit_api_secret"));
         assert!(refused("", &[("VOXMILL_ROLE_RATE_LIMITS", "king=5")]).contains("king"));
         assert!(refused("", &[("VOXMILL_ROLE_RATE_LIMITS", "admin=0")]).contains("configuration"));

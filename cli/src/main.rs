@@ -12,6 +12,7 @@ mod mail;
 mod models_command;
 mod serve;
 mod submit;
+mod traces;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};

@@ -40,8 +40,16 @@ pub(crate) enum Part {
 
 /// Does its part until SIGTERM or SIGINT, then drains.
 pub(crate) async fn run(config: Config, part: Part) -> anyhow::Result<()> {
-    logging::start(&config)?;
-    let server = Server::start(&config, part).await?;
+    let traces = logging::start(&config)?;
+    let ended = serve(&config, part).await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
+    ended
+}
+
+async fn serve(config: &Config, part: Part) -> anyhow::Result<()> {
+    let server = Server::start(config, part).await?;
     tracing::info!("listening on http://{}", server.address);
     let shutdown = server.shutdown.clone();
     tokio::spawn(async move {
@@ -211,7 +219,7 @@ fn observed(config: &Config, services: &worker::Services, surroundings: Surround
 }
 
 /// The name of this machine or container, as others know it.
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     name.chars()
         .filter(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.'))

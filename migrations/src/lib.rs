@@ -25,6 +25,7 @@ mod m20261122_000013_administration;
 mod m20261122_000014_webhooks;
 mod m20261122_000016_fleet;
 mod m20261122_000018_uploads_in_store;
+mod m20261122_000019_traces;
 
 use sea_orm_migration::{
     MigrationTrait, MigratorTrait, SchemaManager,
@@ -120,6 +121,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000014_webhooks::Migration),
             Box::new(m20261122_000016_fleet::Migration),
             Box::new(m20261122_000018_uploads_in_store::Migration),
+            Box::new(m20261122_000019_traces::Migration),
         ]
     }
 }

@@ -13,5 +13,6 @@ pub mod retry;
 pub mod stage;
 pub mod state;
 pub mod subtitles;
+pub mod trace;
 pub mod transcript;
 pub mod word_error;

@@ -133,6 +133,7 @@ impl<'a> User<'a> {
             priority: 0,
             project: None,
             request_id: None,
+            trace_parent: None,
             idempotency: None,
             builtin_voices: vec![],
             callback: None,

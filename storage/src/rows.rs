@@ -387,6 +387,7 @@ pub(crate) mod jobs {
         pub started_at: Option<DateTimeUtc>,
         pub finished_at: Option<DateTimeUtc>,
         pub callback: Option<Json>,
+        pub trace_parent: Option<String>,
     }
 
     #[derive(Clone, Copy, Debug, EnumIter, DeriveRelation)]

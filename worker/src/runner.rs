@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use pipeline::failure::Failure;
 use pipeline::parameters::JobKind;
-use pipeline::stage;
+use pipeline::{stage, trace};
 use std::path::Path;
 use std::time::Duration;
 use storage::jobs::{Claim, Completion, Job, Lease, NewOutput, Renewal};
@@ -19,7 +19,8 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 /// How often the row is looked at: a cancel bites within this and the time the job takes to stop.
 const LOOK: Duration = Duration::from_secs(1);
@@ -52,11 +53,21 @@ enum Watched {
 
 /// Runs the claimed job to its end and writes that end into its row. `hand_back` ends it early, without a trace.
 pub(crate) async fn run(services: Services, claim: Claim, hand_back: CancellationToken) {
-    let Claim { job, lease, hold } = claim;
+    let Claim { mut job, lease, hold } = claim;
     let kind = job.kind.as_str();
     let span = tracing::info_span!(
-        "job", job.id = %job.id, job.kind = kind, job.attempt = job.attempt, request.id = job.request_id.as_deref()
+        "job",
+        job.id = %job.id,
+        job.kind = kind,
+        job.attempt = job.attempt,
+        job.epoch = lease.epoch,
+        job.end = Empty,
+        request.id = job.request_id.as_deref(),
+        trace_id = Empty,
+        otel.status_code = Empty,
     );
+    // Each attempt continues what submitted the job; whom it calls is called by the attempt.
+    job.trace_parent = trace::join(&span, job.trace_parent);
     async {
         tracing::info!("started {kind} job {}", job.id);
         let started = Instant::now();
@@ -65,6 +76,10 @@ pub(crate) async fn run(services: Services, claim: Claim, hand_back: Cancellatio
         match ended {
             Ok(end) => {
                 tracing::info!(end, duration_seconds = seconds, "{kind} job {}: {end}", job.id);
+                Span::current().record("job.end", end);
+                if matches!(end, "failed" | "timed_out" | "lost") {
+                    Span::current().record("otel.status_code", "ERROR");
+                }
                 metrics::counter!("voxmill_job_runs_total", "kind" => kind, "end" => end).increment(1);
                 metrics::histogram!("voxmill_job_run_seconds", "kind" => kind).record(seconds);
             }

@@ -149,6 +149,15 @@ pub(super) enum Operation {
 }
 
 impl Operation {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Probe { .. } => "probe",
+            Self::ExtractAudio(_) => "extract-audio",
+            Self::DecodePcm(_) => "decode-pcm",
+            Self::GenerateVideo(_) => "generate-video",
+        }
+    }
+
     /// The files that the child may read.
     pub(super) fn inputs(&self) -> Vec<&Path> {
         match self {

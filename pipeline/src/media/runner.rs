@@ -12,6 +12,8 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::error::{Context, MediaError, MediaErrorCode};
 use super::operation::{
@@ -20,6 +22,7 @@ use super::operation::{
 };
 use super::room::Room;
 use crate::media_info::MediaInfo;
+use crate::trace;
 
 /// Runs media operations, each in a child process of its own.
 #[derive(Clone, Debug)]
@@ -108,11 +111,25 @@ impl MediaRunner {
     }
 
     async fn run(&self, mut assignment: Assignment, watch: Watch<'_>) -> Result<Report, MediaError> {
-        let result = self.run_in_room(&mut assignment, watch).await;
-        if let Err(error) = &result {
-            tracing::warn!(media.code = %error.code, "media operation failed: {}", error.message);
+        let span = tracing::info_span!(
+            "media",
+            media.operation = assignment.operation.name(),
+            media.exit = Empty,
+            media.seconds = Empty,
+            otel.status_code = Empty,
+        );
+        async {
+            let started = Instant::now();
+            let result = self.run_in_room(&mut assignment, watch).await;
+            Span::current().record("media.seconds", started.elapsed().as_secs_f64());
+            if let Err(error) = &result {
+                Span::current().record("otel.status_code", "ERROR");
+                tracing::warn!(media.code = %error.code, "media operation failed: {}", error.message);
+            }
+            result
         }
-        result
+        .instrument(span)
+        .await
     }
 
     async fn run_in_room(&self, assignment: &mut Assignment, watch: Watch<'_>) -> Result<Report, MediaError> {
@@ -135,6 +152,7 @@ impl MediaRunner {
             // Each arena of glibc reserves 64 MiB of address space, which is what the child's limit counts.
             .env("MALLOC_ARENA_MAX", "2")
             .env("LANG", "C.UTF-8")
+            .envs(trace::here().map(|here| ("TRACEPARENT", here.to_string())))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -193,7 +211,8 @@ impl Running {
         };
         // With the child goes whatever it has started.
         group.kill();
-        child.wait().await.context("wait for the media child")?;
+        let status = child.wait().await.context("wait for the media child")?;
+        Span::current().record("media.exit", tracing::field::display(status));
         let log = tokio::time::timeout(LAST_LINES, log).await;
         let log = log.ok().and_then(Result::ok).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);

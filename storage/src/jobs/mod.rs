@@ -36,6 +36,7 @@ use pipeline::{
     failure::Failure,
     parameters::{JobKind, Parameters},
     state::JobState,
+    trace::TraceParent,
 };
 use sea_orm::{
     ConnectionTrait, EntityTrait, ExprTrait, FromQueryResult, QueryTrait, UpdateMany, sea_query::Expr,
@@ -72,6 +73,8 @@ pub struct Job {
     pub parent: Option<JobId>,
     /// The request that submitted it, for the log.
     pub request_id: Option<String>,
+    /// What of a trace it continues.
+    pub trace_parent: Option<TraceParent>,
     pub created_at: DateTime<Utc>,
     /// Of the latest attempt.
     pub started_at: Option<DateTime<Utc>>,
@@ -132,6 +135,7 @@ impl TryFrom<Model> for Job {
     type Error = Error;
 
     fn try_from(row: Model) -> Result<Self> {
+        let trace_parent = trace_parent(&row);
         Ok(Self {
             id: row.id.into(),
             owner: row.owner_id.into(),
@@ -151,11 +155,17 @@ impl TryFrom<Model> for Job {
             project: row.project_id.map(ProjectId),
             parent: row.parent_id.map(JobId::from),
             request_id: row.request_id,
+            trace_parent,
             created_at: row.created_at,
             started_at: row.started_at,
             finished_at: row.finished_at,
         })
     }
+}
+
+/// One that cannot be read is none: it says nothing about the job.
+pub(crate) fn trace_parent(row: &Model) -> Option<TraceParent> {
+    row.trace_parent.as_deref()?.parse().ok()
 }
 
 fn kind(text: &str) -> Result<JobKind> {

@@ -110,5 +110,6 @@ fn waiting() -> jobs::Model {
         started_at: None,
         finished_at: None,
         callback: None,
+        trace_parent: None,
     }
 }

@@ -14,6 +14,7 @@ use pipeline::{
     parameters::{JobKind, Parameters},
     retry::max_attempts,
     state::JobState,
+    trace::TraceParent,
 };
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ModelTrait, QueryFilter, QueryOrder,
@@ -33,6 +34,8 @@ pub struct NewJob {
     pub priority: i32,
     pub project: Option<ProjectId>,
     pub request_id: Option<String>,
+    /// What of a trace it continues.
+    pub trace_parent: Option<TraceParent>,
     pub idempotency: Option<Idempotency>,
     /// Ids that a voice may have without being a profile of the owner.
     pub builtin_voices: Vec<Uuid>,
@@ -215,6 +218,7 @@ pub(crate) async fn insert(
         started_at: None,
         finished_at: None,
         callback: new.callback.as_ref().map(serde_json::to_value).transpose()?,
+        trace_parent: new.trace_parent.map(|parent| parent.to_string()),
     };
     let active = jobs::ActiveModel::from(row.clone()).reset_all();
     jobs::Entity::insert(active).exec_without_returning(database).await?;

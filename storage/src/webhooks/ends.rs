@@ -4,13 +4,14 @@ use super::{Callback, DeliveryStatus, JobEvent, rows::deliveries};
 use crate::{
     error::Result,
     ids::{DeliveryId, JobId, UserId},
-    jobs::{NewJob, insert},
+    jobs::{NewJob, insert, trace_parent},
     rows::jobs,
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use pipeline::{
     parameters::{DeliverWebhook, JobKind, Parameters},
     state::JobState,
+    trace::TraceParent,
 };
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, Set, sea_query::Expr};
 use serde_json::{Value, json};
@@ -42,8 +43,9 @@ pub(crate) async fn tell(database: &impl ConnectionTrait, ended: Ended<'_>) -> R
         "data": status(&ended, &callback),
     });
     let (id, owner) = (DeliveryId::new(), ended.row.owner_id.into());
-    let request_id = ended.row.request_id.clone();
-    let run = begin(database, Run { delivery: id, owner, request_id }, ended.now).await?;
+    let (request_id, trace_parent) = (ended.row.request_id.clone(), trace_parent(ended.row));
+    let run = Run { delivery: id, owner, request_id, trace_parent };
+    let run = begin(database, run, ended.now).await?;
     let delivery = deliveries::ActiveModel {
         id: Set(id.into()),
         owner_id: Set(ended.row.owner_id),
@@ -64,6 +66,7 @@ pub(super) struct Run {
     pub(super) delivery: DeliveryId,
     pub(super) owner: UserId,
     pub(super) request_id: Option<String>,
+    pub(super) trace_parent: Option<TraceParent>,
 }
 
 /// Puts the job in line.
@@ -74,6 +77,7 @@ pub(super) async fn begin(database: &impl ConnectionTrait, run: Run, now: DateTi
         priority: 0,
         project: None,
         request_id: run.request_id,
+        trace_parent: run.trace_parent,
         idempotency: None,
         builtin_voices: vec![],
         callback: None,

@@ -150,7 +150,8 @@ impl Webhooks {
             // It is being sent.
             Some(JobState::Queued | JobState::Running) => {}
             Some(JobState::Completed | JobState::Failed | JobState::Cancelled) | None => {
-                run = begin(&transaction, Run { delivery: id, owner, request_id: None }, now).await?;
+                let again = Run { delivery: id, owner, request_id: None, trace_parent: None };
+                run = begin(&transaction, again, now).await?;
                 deliveries::Entity::update_many()
                     .col_expr(deliveries::Column::RunId, Expr::value(run.as_uuid()))
                     .col_expr(deliveries::Column::Status, Expr::value(DeliveryStatus::Pending.as_str()))

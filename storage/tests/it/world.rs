@@ -225,6 +225,7 @@ pub(crate) fn new_job(owner: UserId, parameters: Parameters) -> NewJob {
         priority: 0,
         project: None,
         request_id: None,
+        trace_parent: None,
         idempotency: None,
         builtin_voices: vec![],
         callback: None,

@@ -19,7 +19,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
 ];
 
 /// Foreign crates with a home: nobody else may name them.
-const HOMES: [(&str, &[&str]); 22] = [
+const HOMES: [(&str, &[&str]); 24] = [
     ("apalis", &["storage"]),
     ("apalis-redis", &["storage"]),
     ("argon2", &["api"]),
@@ -34,6 +34,7 @@ const HOMES: [(&str, &[&str]); 22] = [
     ("lettre", &["cli"]),
     ("opentelemetry", &["cli"]),
     ("opentelemetry-otlp", &["cli"]),
+    ("opentelemetry-proto", &["tests"]),
     ("opentelemetry_sdk", &["cli"]),
     ("poem", &["api"]),
     ("poem-openapi", &["api"]),
@@ -41,6 +42,7 @@ const HOMES: [(&str, &[&str]); 22] = [
     ("rten", &["models"]),
     ("sea-orm", &["storage", "migrations"]),
     ("sea-orm-migration", &["migrations"]),
+    ("tracing-opentelemetry", &["cli"]),
     ("whisper-rs", &["models"]),
 ];
 

@@ -19,4 +19,5 @@ mod object_store;
 mod password_reset;
 mod recordings;
 mod redis;
+mod traces;
 mod webhooks;

@@ -8,22 +8,26 @@ use chrono::Utc;
 use pipeline::failure::Failure;
 use pipeline::parameters::DeliverWebhook;
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 use std::time::Instant;
 use storage::ids::DeliveryId;
 use storage::webhooks::{Attempt, AttemptOutcome, Delivery, SigningKeys};
+
+/// By which a receiver continues the trace of the request that made the job.
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 pub(crate) async fn run(context: &JobContext, parameters: &DeliverWebhook) -> Result<Outcome, JobError> {
     context.enter("delivering");
     let webhooks = &context.services.storage.webhooks;
     let owner = context.job.owner;
     let delivery = webhooks.find(owner, DeliveryId::from(parameters.delivery_id)).await?;
-    let message = Message {
-        url: &delivery.url,
-        headers: headers(&delivery, &webhooks.keys(owner).await?)?,
-        body: delivery.body.clone(),
-    };
+    let mut headers = headers(&delivery, &webhooks.keys(owner).await?)?;
+    if let Some(here) = context.job.trace_parent {
+        let here = HeaderValue::from_str(&here.to_string()).context("a trace is no header")?;
+        headers.insert(TRACE_PARENT, here);
+    }
+    let message = Message { url: &delivery.url, headers, body: delivery.body.clone() };
     let (started_at, begun) = (Utc::now(), Instant::now());
     let answer = tokio::select! {
         answer = context.services.egress.post(message) => answer,
