@@ -141,6 +141,7 @@ async fn submit(storage: &Storage, (owner, file): Owner) -> anyhow::Result<()> {
         idempotency: None,
         builtin_voices: vec![],
         callback: None,
+        trace_parent: None,
     };
     storage.jobs.submit(new).await?;
     Ok(())
