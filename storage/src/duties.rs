@@ -12,6 +12,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
     Dispatch,
+    Reap,
     Sweep,
 }
 
@@ -60,6 +61,7 @@ impl Duty {
     fn as_str(self) -> &'static str {
         match self {
             Self::Dispatch => "dispatch",
+            Self::Reap => "reap",
             Self::Sweep => "sweep",
         }
     }

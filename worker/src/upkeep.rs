@@ -9,8 +9,9 @@ use storage::workers::{BEAT, Worker};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// With leases of 60 s, a dead worker is noticed within 70 s.
+/// With leases of 60 s, a dead worker is noticed within 70 s; within 85 s, if it was the one that reaps.
 const REAP: Duration = Duration::from_secs(10);
+const REAPER: Duration = Duration::from_secs(15);
 const SWEEP: Duration = Duration::from_secs(600);
 
 /// Says that this worker lives.
@@ -28,8 +29,16 @@ pub(crate) async fn beat(
 }
 
 pub(crate) async fn reap(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let Services { storage, config, .. } = &services;
     let work = || async {
-        match services.storage.jobs.reap().await {
+        let reaped = async {
+            // Of all processes one does it for all.
+            match storage.duties.take(Duty::Reap, &config.name, REAPER).await? {
+                true => storage.jobs.reap().await,
+                false => Ok(Reaped::default()),
+            }
+        };
+        match reaped.await {
             Ok(reaped) => note(&reaped),
             Err(error) => tracing::error!(%error, "could not end dead leases"),
         }
