@@ -123,8 +123,11 @@ impl AdminApi {
         limit: Query<Option<u64>>,
         cursor: Query<Option<String>>,
     ) -> Result<Json<Listed<ForeignJob>>> {
-        let filter =
-            JobFilter { status: status.0.map(Into::into), kind: kind.0.map(Into::into), project: None };
+        let filter = JobFilter {
+            status: status.0.map(Into::into),
+            kind: kind.0.map(Into::into),
+            ..JobFilter::default()
+        };
         let page = page(limit.0, cursor.0);
         let jobs = &self.app.services.storage.jobs;
         let jobs = match user_id.0 {

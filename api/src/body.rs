@@ -50,6 +50,46 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for Body<T> {
     }
 }
 
+/// Largest body of a batch, in bytes: 8 KiB for each of its 1,000 jobs.
+const LARGEST_BATCH: usize = 8 << 20;
+
+/// As [`Body`], of up to [`LARGEST_BATCH`] bytes, where each job of a list is named as `jobs[3]`.
+pub(crate) struct BatchBody<T>(pub(crate) Body<T>);
+
+impl<'a, T: ParseFromJSON> ApiExtractor<'a> for BatchBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Body::<T>::request_meta()
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let value = read_json_within(request, body, LARGEST_BATCH).await;
+        let typed = value.and_then(typed).map_err(|error| error.with_fields(in_brackets))?;
+        Ok(Self(typed))
+    }
+}
+
+/// `jobs.3.text` is `jobs[3].text`.
+fn in_brackets(field: &str) -> String {
+    let Some(rest) = field.strip_prefix("jobs.") else { return field.to_owned() };
+    match rest.split_once('.') {
+        Some((index, inner)) => format!("jobs[{index}].{inner}"),
+        None => format!("jobs[{rest}]"),
+    }
+}
+
 /// Extracts a `T` where there is a body, and refuses it as [`Body`] does; none where it is empty, of whatever type.
 pub(crate) struct OptionalBody<T>(pub(crate) Option<T>);
 
@@ -104,10 +144,18 @@ impl<'a> ApiExtractor<'a> for RawBody {
 
 /// The body as JSON, not yet checked against anything.
 pub(crate) async fn read_json(request: &Request, body: &mut RequestBody) -> Result<Value, ApiError> {
+    read_json_within(request, body, LARGEST).await
+}
+
+async fn read_json_within(
+    request: &Request,
+    body: &mut RequestBody,
+    limit: usize,
+) -> Result<Value, ApiError> {
     if !request.content_type().is_some_and(is_json) {
         return Err(ApiError::unsupported("The body must be sent as application/json"));
     }
-    Ok(strict_json::parse(&read_bytes(request, body).await?)?)
+    Ok(strict_json::parse(&read_bytes(request, body, limit).await?)?)
 }
 
 /// The body as JSON; none where it is empty, of whatever type.
@@ -115,7 +163,7 @@ pub(crate) async fn read_optional_json(
     request: &Request,
     body: &mut RequestBody,
 ) -> Result<Option<Value>, ApiError> {
-    let bytes = read_bytes(request, body).await?;
+    let bytes = read_bytes(request, body, LARGEST).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -125,13 +173,13 @@ pub(crate) async fn read_optional_json(
     Ok(Some(strict_json::parse(&bytes)?))
 }
 
-async fn read_bytes(request: &Request, body: &mut RequestBody) -> Result<Bytes, ApiError> {
-    if content_length(request).is_some_and(|length| length > LARGEST as u64) {
-        return Err(ApiError::too_large(LARGEST as u64));
+async fn read_bytes(request: &Request, body: &mut RequestBody, limit: usize) -> Result<Bytes, ApiError> {
+    if content_length(request).is_some_and(|length| length > limit as u64) {
+        return Err(ApiError::too_large(limit as u64));
     }
     let body = body.take().map_err(|_| ApiError::invalid("body", "is required"))?;
-    body.into_bytes_limit(LARGEST).await.map_err(|error| match error {
-        poem::error::ReadBodyError::PayloadTooLarge => ApiError::too_large(LARGEST as u64),
+    body.into_bytes_limit(limit).await.map_err(|error| match error {
+        poem::error::ReadBodyError::PayloadTooLarge => ApiError::too_large(limit as u64),
         other => poem::Error::from(other).into(),
     })
 }

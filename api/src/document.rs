@@ -46,6 +46,7 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("transcribe_audio", &[404, 409, 503]),
     ("clone_voice", &[404, 409, 503]),
     ("generate_video", &[404, 409, 503]),
+    ("submit_batch", &[404, 409, 503, 507]),
     ("cancel_job", &[409]),
     ("retry_job", &[409]),
     ("create_voice_profile", &[404, 409, 503, 507]),

@@ -225,6 +225,23 @@ impl ApiError {
         Self::new(Code::InternalError, "An unexpected error occurred")
     }
 
+    /// Of one part of what was sent, such as `jobs[3]`: its fields are named as those of that part.
+    pub(crate) fn within(self, part: &str) -> Self {
+        let mut error = self.with_fields(|field| format!("{part}.{field}"));
+        if error.invalid.is_empty() && error.status().is_client_error() {
+            error.invalid.push(Invalid::new(part, error.message.clone()));
+        }
+        error
+    }
+
+    /// With the names of its fields changed.
+    pub(crate) fn with_fields(mut self, rename: impl Fn(&str) -> String) -> Self {
+        for invalid in &mut self.invalid {
+            invalid.field = rename(&invalid.field);
+        }
+        self
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.code.status()
     }
@@ -286,6 +303,7 @@ impl From<StorageError> for ApiError {
             StorageError::Conflict(conflict) => Self::conflict(sentence(&conflict)),
             StorageError::Input { field, issue } => Self::invalid(field, issue),
             StorageError::MissingInput { field } => Self::missing(field),
+            StorageError::OfJob { index, error } => Self::from(*error).within(&format!("jobs[{index}]")),
             StorageError::QuotaExceeded { quota, used } => Self::insufficient_storage(format!(
                 "Your files take {used} of {quota} bytes. Delete some, or ask for a larger quota."
             )),

@@ -8,7 +8,7 @@ use pipeline::state::JobState;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::{EventStream, Json};
 use poem_openapi::{ApiResponse, OpenApi};
-use storage::ids::{JobId, ProjectId, UserId};
+use storage::ids::{BatchId, JobId, ProjectId, UserId};
 use storage::jobs::{Job, JobFilter};
 use uuid::Uuid;
 
@@ -45,6 +45,10 @@ impl JobsApi {
 
     /// List jobs, newest first
     #[oai(path = "/jobs", method = "get", operation_id = "list_jobs")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a filter of the query, and the library takes them so"
+    )]
     async fn list(
         &self,
         caller: Caller,
@@ -52,6 +56,8 @@ impl JobsApi {
         kind: Query<Option<JobKind>>,
         /// Id of a project.
         project: Query<Option<i64>>,
+        /// Id of a batch.
+        batch: Query<Option<Uuid>>,
         /// Items of one page; 50 where absent.
         #[oai(validator(minimum(value = "1"), maximum(value = "100")))]
         limit: Query<Option<u64>>,
@@ -61,6 +67,7 @@ impl JobsApi {
             status: status.0.map(Into::into),
             kind: kind.0.map(Into::into),
             project: project.0.map(ProjectId),
+            batch: batch.0.map(BatchId::from),
         };
         let page = page(limit.0, cursor.0);
         let jobs = self.app.services.storage.jobs.list(caller.user, &filter, &page).await?;

@@ -7,6 +7,7 @@ mod agents;
 mod analytics;
 mod app;
 mod auth;
+mod batches;
 mod bearer_auth;
 mod body;
 mod call_import;
@@ -257,6 +258,7 @@ type MediaApis = (
     files::FilesApi,
     uploads::UploadsApi,
     process::ProcessApi,
+    batches::BatchesApi,
     jobs::JobsApi,
     webhooks::WebhooksApi,
     voices::VoicesApi,
@@ -297,6 +299,7 @@ fn apis(app: &Arc<App>) -> Apis {
         files::FilesApi { app: app() },
         uploads::UploadsApi { app: app() },
         process::ProcessApi { app: app() },
+        batches::BatchesApi { app: app() },
         jobs::JobsApi { app: app() },
         webhooks::WebhooksApi { app: app() },
         voices::VoicesApi { app: app() },

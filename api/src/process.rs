@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use pipeline::parameters::Parameters;
 use poem::Request;
 use poem_openapi::param::Header;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 use sha2::{Digest, Sha256};
 use storage::jobs::{Idempotency, NewJob, Submitted};
+use storage::webhooks::Callback;
 
 use crate::app::App;
 use crate::body::Body;
@@ -108,10 +110,7 @@ impl ProcessApi {
         request: &Request,
     ) -> Result<JobAccepted> {
         let Body { value, canonical } = body;
-        let callback = value.callback_url().map(|url| callback::to(url, &caller.links)).transpose()?;
-        let parameters = value.into_parameters()?;
-        parameters.validate()?;
-        self.app.services.speech.check(&parameters).await?;
+        let (parameters, callback) = checked(&self.app, &caller, value).await?;
         let fingerprint = hex::encode(Sha256::digest(format!("{} {canonical}", parameters.kind().as_str())));
         let idempotency = match key {
             Some(key) => Some(Idempotency { key: sane_key(key)?, fingerprint }),
@@ -140,7 +139,20 @@ impl ProcessApi {
     }
 }
 
-fn sane_key(key: String) -> Result<String> {
+/// What a request asks for, as far as it can be told to be right without its files.
+pub(crate) async fn checked<T: JobRequest>(
+    app: &App,
+    caller: &Caller,
+    request: T,
+) -> Result<(Parameters, Option<Callback>)> {
+    let callback = request.callback_url().map(|url| callback::to(url, &caller.links)).transpose()?;
+    let parameters = request.into_parameters()?;
+    parameters.validate()?;
+    app.services.speech.check(&parameters).await?;
+    Ok((parameters, callback))
+}
+
+pub(crate) fn sane_key(key: String) -> Result<String> {
     let sane = (1..=LONGEST_KEY).contains(&key.len())
         && key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
     if sane {

@@ -3,7 +3,7 @@
 
 use chrono::DateTime;
 use pipeline::parameters::Invalid;
-use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::registry::{MetaDiscriminatorObject, MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use serde_json::Value;
 use uuid::Uuid;
@@ -46,6 +46,9 @@ impl Checker {
     }
 
     fn check_inline(&self, schema: &MetaSchema, value: &mut Value, field: &str) -> Result<(), Invalid> {
+        if let (Some(tag), Value::Object(_)) = (&schema.discriminator, &*value) {
+            return self.check_tagged(tag, value, field);
+        }
         for part in &schema.all_of {
             self.check_part(part, value, field)?;
         }
@@ -74,7 +77,7 @@ impl Checker {
     fn check_object(&self, schema: &MetaSchema, value: &mut Value, field: &str) -> Result<(), Invalid> {
         let Value::Object(map) = value else { return Ok(()) };
         for (key, property) in &schema.properties {
-            let inner = if field.is_empty() { (*key).to_owned() } else { format!("{field}.{key}") };
+            let inner = inner(field, key);
             let required = schema.required.contains(key);
             match map.get_mut(*key) {
                 None if required => return Err(Invalid::new(inner, "is required")),
@@ -86,6 +89,28 @@ impl Checker {
             }
         }
         Ok(())
+    }
+
+    /// One of several, as its tag says.
+    fn check_tagged(
+        &self,
+        tag: &MetaDiscriminatorObject,
+        value: &mut Value,
+        field: &str,
+    ) -> Result<(), Invalid> {
+        let name = tag.property_name;
+        let wrong = |issue: &str| Err(Invalid::new(inner(field, name), issue));
+        let kind = match value.get(name) {
+            None => return wrong("is required"),
+            Some(Value::String(kind)) => kind,
+            Some(_) => return wrong("must be a string"),
+        };
+        let Some((_, reference)) = tag.mapping.iter().find(|(name, _)| name == kind) else {
+            let kinds: Vec<_> = tag.mapping.iter().map(|(name, _)| name.as_str()).collect();
+            return wrong(&format!("must be one of {}", kinds.join(", ")));
+        };
+        let schema = reference.rsplit('/').next().unwrap_or(reference).to_owned();
+        self.check_part(&MetaSchemaRef::Reference(schema), value, field)
     }
 
     fn check_array(&self, schema: &MetaSchema, items: &mut [Value], field: &str) -> Result<(), Invalid> {
@@ -139,6 +164,11 @@ fn check_number(schema: &MetaSchema, number: f64) -> Result<(), String> {
     Ok(())
 }
 
+/// How a property of what is called `field` is called.
+fn inner(field: &str, property: &str) -> String {
+    if field.is_empty() { property.to_owned() } else { format!("{field}.{property}") }
+}
+
 /// How the body as a whole is called.
 fn name(field: &str) -> &str {
     if field.is_empty() { "body" } else { field }
@@ -146,7 +176,7 @@ fn name(field: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use poem_openapi::{Enum, Object};
+    use poem_openapi::{Enum, Object, Union};
     use serde_json::{Value, json};
     use uuid::Uuid;
 
@@ -165,8 +195,16 @@ mod tests {
         start: f64,
     }
 
+    #[derive(Union)]
+    #[oai(discriminator_name = "kind", one_of)]
+    enum Tagged {
+        #[oai(mapping = "inner")]
+        Inner(Inner),
+    }
+
     #[derive(Object)]
     struct Body {
+        tagged: Option<Vec<Tagged>>,
         #[oai(validator(min_length = 2, max_length = 4))]
         name: String,
         id: Option<Uuid>,
@@ -201,6 +239,12 @@ mod tests {
             "inner.1.start",
             "must be at least 0",
         );
+        let tagged = |value: Value| json!({"name": "abc", "tagged": [{"kind": "inner", "start": 0}, value]});
+        refused(tagged(json!(1)), "tagged.1", "must be an object");
+        refused(tagged(json!({"start": 0})), "tagged.1.kind", "is required");
+        refused(tagged(json!({"kind": 1})), "tagged.1.kind", "must be a string");
+        refused(tagged(json!({"kind": "outer"})), "tagged.1.kind", "must be one of inner");
+        refused(tagged(json!({"kind": "inner", "start": -1})), "tagged.1.start", "must be at least 0");
         refused(json!({"name": "abc", "inner": [{}, {}, {}]}), "inner", "must have at most 2 items");
     }
 

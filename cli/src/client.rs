@@ -1,14 +1,16 @@
 //! A client of the HTTP API, as any user would write one.
 
 use crate::complain;
-use anyhow::{Context as _, bail};
+use crate::submit::{numbered, part_of};
+use anyhow::{Context as _, anyhow, bail};
+use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reqwest::header::RETRY_AFTER;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +19,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_util::io::ReaderStream;
 
 const POLL: Duration = Duration::from_millis(300);
+const LONGEST_POLL: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(10);
 /// No byte for this long ends a request.
 const SILENCE: Duration = Duration::from_secs(120);
@@ -28,6 +31,21 @@ pub(crate) struct Client {
     silence: Duration,
     server: String,
     token: String,
+    bars: Bars,
+}
+
+/// Whether progress is drawn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bars {
+    Shown,
+    Hidden,
+}
+
+/// An answer that is no success.
+#[derive(Debug)]
+struct Refusal {
+    status: StatusCode,
+    text: String,
 }
 
 impl Client {
@@ -40,7 +58,12 @@ impl Client {
         let builder = || reqwest::Client::builder().connect_timeout(CONNECT);
         let http = builder().read_timeout(silence).build()?;
         let server = server.trim_end_matches('/').to_owned();
-        Ok(Self { http, uploads: builder().build()?, silence, server, token })
+        Ok(Self { http, uploads: builder().build()?, silence, server, token, bars: Bars::Shown })
+    }
+
+    /// For many requests side by side.
+    pub(crate) fn without_bars(self) -> Self {
+        Self { bars: Bars::Hidden, ..self }
     }
 
     /// Registers a new user and logs in as it.
@@ -65,6 +88,33 @@ impl Client {
         Ok(patiently(send).await?.json().await?)
     }
 
+    /// As [`Client::post`], and once for each key, however often it is sent.
+    pub(crate) async fn post_once(&self, path: &str, body: &Value, key: &str) -> anyhow::Result<Value> {
+        let send = async || {
+            Ok(self.request(Method::POST, path).header("Idempotency-Key", key).json(body).send().await?)
+        };
+        Ok(patiently(send).await?.json().await?)
+    }
+
+    /// The files made at or after this time.
+    pub(crate) async fn files_since(&self, time: DateTime<Utc>) -> anyhow::Result<Vec<Value>> {
+        let (mut files, mut cursor) = (vec![], String::new());
+        loop {
+            let mut page = self.get(&format!("/api/v1/files?limit=1000{cursor}")).await?;
+            for file in page["items"].as_array_mut().context("the server's answer has no items")? {
+                let created_at: DateTime<Utc> = text(file, "created_at")?.parse()?;
+                if created_at < time {
+                    return Ok(files);
+                }
+                files.push(file.take());
+            }
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(files),
+            }
+        }
+    }
+
     /// Streams a file up, with a bar, and returns the file object.
     pub(crate) async fn upload(&self, path: &Path) -> anyhow::Result<Value> {
         Ok(patiently(async || self.send_file(path).await).await?.json().await?)
@@ -74,7 +124,7 @@ impl Client {
         let file = File::open(path).await.with_context(|| format!("could not open {}", path.display()))?;
         let length = file.metadata().await?.len();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let bar = bar(length, &format!("upload {name}"), "{bytes}/{total_bytes}");
+        let bar = self.bar(length, &format!("upload {name}"), "{bytes}/{total_bytes}");
         let counted = bar.clone();
         let stream = ReaderStream::with_capacity(file, 256 << 10)
             .inspect_ok(move |bytes| counted.inc(bytes.len() as u64));
@@ -101,7 +151,7 @@ impl Client {
 
     /// As [`Client::run_job`], for a job that was started. Where there is no terminal for a bar, each stage is a line.
     pub(crate) async fn wait(&self, kind: &str, job_id: &str) -> anyhow::Result<Value> {
-        let bar = bar(1000, kind, "{percent}% {msg}");
+        let bar = self.bar(1000, kind, "{percent}% {msg}");
         loop {
             let status = self.get(&format!("/api/v1/process/status/{job_id}")).await?;
             let stage = status["stage"].as_str().unwrap_or("queued");
@@ -116,46 +166,61 @@ impl Client {
                     return Ok(status);
                 }
                 Some("queued" | "processing") => tokio::time::sleep(POLL).await,
-                ended => {
+                _ => {
                     bar.abandon();
-                    let ended = ended.unwrap_or("of no known status");
-                    let error = status["error"]["message"].as_str().unwrap_or_default();
-                    bail!("the {kind} job {job_id} is {ended}. {error}");
+                    return Err(no_completion(kind, &status));
                 }
             }
         }
     }
 
-    /// Writes what a URL of an answer gives into a file, in place of what was in it.
+    /// As [`Client::wait`], with fewer requests the longer it takes, and nothing shown.
+    pub(crate) async fn completed(&self, kind: &str, job_id: &str) -> anyhow::Result<Value> {
+        let mut pause = POLL;
+        loop {
+            let status = self.get(&format!("/api/v1/process/status/{job_id}")).await?;
+            match status["status"].as_str() {
+                Some("completed") => return Ok(status),
+                Some("queued" | "processing") => tokio::time::sleep(pause).await,
+                _ => return Err(no_completion(kind, &status)),
+            }
+            pause = std::cmp::min(pause.mul_f32(1.5), LONGEST_POLL);
+        }
+    }
+
+    /// Writes what a URL of an answer gives into a file, in place of what was in it, once all of it is there.
     pub(crate) async fn download(&self, url: &str, path: &Path) -> anyhow::Result<()> {
         let url = if url.starts_with('/') { self.url(url) } else { url.to_owned() };
         let send = async || Ok(self.http.get(&url).bearer_auth(&self.token).send().await?);
         let mut response = patiently(send).await?;
-        let mut file =
-            File::create(path).await.with_context(|| format!("could not make {}", path.display()))?;
+        let part = part_of(path);
+        let could_not = || format!("could not write {}", path.display());
+        let mut file = File::create(&part).await.with_context(could_not)?;
         while let Some(bytes) = response.chunk().await? {
-            file.write_all(&bytes).await?;
+            file.write_all(&bytes).await.with_context(could_not)?;
         }
-        file.flush().await?;
-        Ok(())
+        file.flush().await.with_context(could_not)?;
+        tokio::fs::rename(&part, path).await.with_context(could_not)
     }
 
-    /// Writes the files of a completed job into a directory, over none that is there; their paths.
+    /// Writes the files of a completed job into a directory, each where `place` says for its id and name; their paths.
     pub(crate) async fn fetch_results(
         &self,
         status: &Value,
         directory: &Path,
+        place: impl Fn(&str, &OsStr) -> anyhow::Result<PathBuf>,
     ) -> anyhow::Result<Vec<PathBuf>> {
         tokio::fs::create_dir_all(directory).await?;
         let mut paths = vec![];
         for file in status["result"]["files"].as_array().into_iter().flatten() {
             // The name is the server's word: only its last part may name a file here.
             let name = Path::new(text(file, "filename")?).file_name().context("a result has no name")?;
-            let path = new_file(directory, name)?;
+            let path = place(text(file, "file_id")?, name)?;
             let downloaded = self.download(text(file, "download_url")?, &path).await;
             if downloaded.is_err() {
-                // Nothing but what came of the download is in it.
+                // What is there is an empty file that kept the place, if anything.
                 let _ = std::fs::remove_file(&path);
+                let _ = std::fs::remove_file(part_of(&path));
             }
             downloaded?;
             paths.push(path);
@@ -171,6 +236,33 @@ impl Client {
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.server)
     }
+
+    fn bar(&self, length: u64, what: &str, numbers: &str) -> ProgressBar {
+        let template = format!("{{prefix:<22}} {{bar:30}} {numbers}");
+        let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = match self.bars {
+            Bars::Shown => ProgressBar::new(length),
+            Bars::Hidden => ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden()),
+        };
+        bar.with_style(style).with_prefix(what.to_owned())
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.status, self.text)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Whether no other request would fare better: the server is not reached, fails, or does not know us.
+pub(crate) fn is_outage(error: &anyhow::Error) -> bool {
+    let lost = error.chain().any(|cause| cause.is::<reqwest::Error>());
+    let refusal = error.chain().find_map(|cause| cause.downcast_ref::<Refusal>());
+    lost || refusal.is_some_and(|Refusal { status, .. }| {
+        status.is_server_error() || [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(status)
+    })
 }
 
 /// Makes an empty file of this name, or with a number before its extension where there is one already.
@@ -184,19 +276,6 @@ pub(crate) fn new_file(directory: &Path, name: &OsStr) -> anyhow::Result<PathBuf
         }
     }
     bail!("{} holds too many files of one name", directory.display())
-}
-
-/// `song.wav` is `song-2.wav` as number 2.
-fn numbered(name: &Path, number: u64) -> OsString {
-    let mut numbered = name.file_stem().unwrap_or_default().to_owned();
-    if number > 1 {
-        numbered.push(format!("-{number}"));
-    }
-    if let Some(extension) = name.extension() {
-        numbered.push(".");
-        numbered.push(extension);
-    }
-    numbered
 }
 
 /// A field that every such answer has.
@@ -232,12 +311,18 @@ async fn checked(response: Response) -> anyhow::Result<Response> {
     }
     let body: Value = response.json().await.unwrap_or_default();
     let message = body["message"].as_str().or(body["detail"].as_str()).unwrap_or("no reason given");
-    match body["details"]["field"].as_str() {
-        Some(field) => {
-            bail!("{status}: {message} ({field}: {})", body["details"]["issue"].as_str().unwrap_or(""))
-        }
-        None => bail!("{status}: {message}"),
-    }
+    let text = match body["details"]["field"].as_str() {
+        Some(field) => format!("{message} ({field}: {})", body["details"]["issue"].as_str().unwrap_or("")),
+        None => message.to_owned(),
+    };
+    Err(Refusal { status, text }.into())
+}
+
+/// Why a job that has ended has no result.
+fn no_completion(kind: &str, status: &Value) -> anyhow::Error {
+    let (job_id, ended) = (status["job_id"].as_str().unwrap_or_default(), status["status"].as_str());
+    let error = status["error"]["message"].as_str().unwrap_or_default();
+    anyhow!("the {kind} job {job_id} is {}. {error}", ended.unwrap_or("of no known status"))
 }
 
 /// Returns when the bar has not moved for so long.
@@ -247,12 +332,6 @@ async fn standstill(bar: &ProgressBar, silence: Duration) {
         before = Some(bar.position());
         tokio::time::sleep(silence).await;
     }
-}
-
-fn bar(length: u64, what: &str, numbers: &str) -> ProgressBar {
-    let template = format!("{{prefix:<22}} {{bar:30}} {numbers}");
-    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length).with_style(style).with_prefix(what.to_owned())
 }
 
 #[cfg(test)]

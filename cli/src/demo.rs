@@ -64,7 +64,9 @@ impl Demo {
             "similarity      {similarity:.2} (cosine of the speakers' vectors; the same speaker 0.8 to 0.9)"
         ));
         for status in [&sound, &heard, &speech, &dubbed] {
-            for path in client.fetch_results(status, &self.output).await? {
+            for path in
+                client.fetch_results(status, &self.output, |_, name| new_file(&self.output, name)).await?
+            {
                 say(&format!("result          {}", path.display()));
             }
         }

@@ -103,7 +103,7 @@ async fn perform(action: Action) -> anyhow::Result<ExitCode> {
         }
         Action::Migrate { overrides, down } => serve::migrate(&Config::load(&overrides)?, down).await?,
         Action::Models(models) => return models.run().await,
-        Action::Submit(submit) => return submit.run().await,
+        Action::Submit(submit) => return Ok(submit.run().await),
         Action::Dub(dub) => dub.run().await?,
         Action::Demo(demo) => demo.run().await?,
         Action::Admin(admin) => admin.run().await?,

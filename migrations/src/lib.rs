@@ -23,6 +23,7 @@ mod m20261122_000011_password_resets;
 mod m20261122_000012_conversations;
 mod m20261122_000013_administration;
 mod m20261122_000014_webhooks;
+mod m20261122_000015_batches;
 mod m20261122_000016_fleet;
 mod m20261122_000018_uploads_in_store;
 mod m20261122_000019_traces;
@@ -119,6 +120,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000012_conversations::Migration),
             Box::new(m20261122_000013_administration::Migration),
             Box::new(m20261122_000014_webhooks::Migration),
+            Box::new(m20261122_000015_batches::Migration),
             Box::new(m20261122_000016_fleet::Migration),
             Box::new(m20261122_000018_uploads_in_store::Migration),
             Box::new(m20261122_000019_traces::Migration),

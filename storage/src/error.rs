@@ -21,6 +21,9 @@ pub enum Error {
     /// A field names a file or voice that does not exist for its owner.
     #[error("{field} names nothing that exists")]
     MissingInput { field: String },
+    /// What is wrong with one of several jobs, which count from 0.
+    #[error("job {index}: {error}")]
+    OfJob { index: usize, error: Box<Self> },
     /// In bytes.
     #[error("the quota of {quota} bytes is used up ({used} are used)")]
     QuotaExceeded { quota: u64, used: u64 },
@@ -98,6 +101,21 @@ impl Error {
 
     pub(crate) fn input(field: &str, issue: impl Into<String>) -> Self {
         Self::Input { field: field.to_owned(), issue: issue.into() }
+    }
+
+    /// Says of which job it is, where it is the job's fault.
+    pub(crate) fn of_job(self, index: usize) -> Self {
+        match self {
+            Self::Conflict(_) | Self::Input { .. } | Self::MissingInput { .. } => {
+                Self::OfJob { index, error: Box::new(self) }
+            }
+            Self::NotFound
+            | Self::Forbidden
+            | Self::OfJob { .. }
+            | Self::QuotaExceeded { .. }
+            | Self::Full
+            | Self::Internal(_) => self,
+        }
     }
 }
 

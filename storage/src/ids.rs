@@ -59,6 +59,8 @@ ids!(
     FileId,
     UploadId,
     JobId,
+    /// Jobs that were submitted together.
+    BatchId,
     VoiceId,
     RoomId,
     /// A session of a room.

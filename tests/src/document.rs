@@ -103,14 +103,21 @@ impl Operation {
 impl Schema {
     /// The properties of an object, each with its name.
     pub fn properties(&self) -> Vec<(String, Self)> {
-        let properties = self.plain()["properties"].as_object().cloned().unwrap_or_default();
-        properties.into_iter().map(|(name, schema)| (name, self.beside(&schema))).collect()
+        self.parts().into_iter().flat_map(|part| part.own_properties()).collect()
+    }
+
+    /// What a list has, if this is one; the first where it may have several.
+    pub fn item(&self) -> Option<Self> {
+        let items = &self.plain()["items"];
+        items.is_object().then(|| self.beside(items))
     }
 
     pub fn requires(&self, property: &str) -> bool {
-        self.plain()["required"]
-            .as_array()
-            .is_some_and(|required| required.iter().any(|name| name == property))
+        let has = |part: &Self| {
+            let required = part.plain()["required"].as_array();
+            required.is_some_and(|required| required.iter().any(|name| name == property))
+        };
+        self.parts().iter().any(has)
     }
 
     /// `string`, `integer`, `object`, … or nothing.
@@ -154,6 +161,31 @@ impl Schema {
     fn sample_object(&self) -> Value {
         let required = self.properties().into_iter().filter(|(name, _)| self.requires(name));
         Value::Object(required.map(|(name, schema)| (name.clone(), schema.sample(&name))).collect())
+    }
+
+    fn own_properties(&self) -> Vec<(String, Self)> {
+        let properties = self.plain()["properties"].as_object().cloned().unwrap_or_default();
+        properties.into_iter().map(|(name, schema)| (name, self.beside(&schema))).collect()
+    }
+
+    /// All that it is at once: of several that it may be, the first.
+    fn parts(&self) -> Vec<Self> {
+        let schema = match &self.plain()["oneOf"][0] {
+            Value::Null => self.clone(),
+            first => self.beside(first),
+        };
+        match schema.referred()["allOf"].as_array() {
+            Some(parts) => parts.iter().map(|part| schema.beside(part)).collect(),
+            None => vec![schema],
+        }
+    }
+
+    /// What it refers to, if it does.
+    fn referred(&self) -> &Value {
+        match self.schema["$ref"].as_str() {
+            Some(reference) => self.document.pointer(reference.trim_start_matches('#')).unwrap(),
+            None => &self.schema,
+        }
     }
 
     fn beside(&self, schema: &Value) -> Self {

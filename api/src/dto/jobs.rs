@@ -95,6 +95,8 @@ pub(crate) struct JobObject {
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
     parent_id: Option<Uuid>,
+    /// The batch that it came with.
+    batch_id: Option<Uuid>,
     children: Vec<Uuid>,
     /// Grows with every change; the id of the event that shows it.
     pub(crate) version: i64,
@@ -171,6 +173,7 @@ impl JobObject {
             started_at: job.started_at.map(Into::into),
             finished_at: job.finished_at.map(Into::into),
             parent_id: job.parent.map(|id| id.as_uuid()),
+            batch_id: job.batch.map(|id| id.as_uuid()),
             children: vec![],
             version: job.version,
         }

@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod agents;
 pub(crate) mod auth;
+pub(crate) mod batches;
 pub(crate) mod calls;
 pub(crate) mod campaigns;
 pub(crate) mod files;

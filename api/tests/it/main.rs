@@ -6,6 +6,7 @@ mod admin;
 mod agents;
 mod audit;
 mod auth;
+mod batches;
 mod bearer_auth;
 mod calls;
 mod campaigns;

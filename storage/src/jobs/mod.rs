@@ -4,6 +4,7 @@
 //! who change the same job one comes too late and is told. Whoever runs a job holds a lease with an epoch; when the
 //! epoch has moved on, nothing that the former holder says counts.
 
+mod batch;
 mod claim;
 mod dispatch;
 mod finish;
@@ -14,6 +15,7 @@ mod plans;
 mod reap;
 mod submit;
 
+pub use batch::{Batch, BatchJob, BatchProgress, LARGEST_BATCH, NewBatch};
 use claim::Held;
 pub use claim::{Claim, LEASE, Lease, Renewal};
 pub use dispatch::{DELIVERIES_AT_ONCE, JobCount};
@@ -28,7 +30,7 @@ use crate::{
     database::Database,
     error::{Error, Result},
     events::Events,
-    ids::{JobId, ProjectId, UserId},
+    ids::{BatchId, JobId, ProjectId, UserId},
     rows::jobs::{Column, Entity, Model},
 };
 use chrono::{DateTime, Utc};
@@ -71,6 +73,8 @@ pub struct Job {
     pub cancel_requested: bool,
     pub project: Option<ProjectId>,
     pub parent: Option<JobId>,
+    /// With which others it was submitted.
+    pub batch: Option<BatchId>,
     /// The request that submitted it, for the log.
     pub request_id: Option<String>,
     /// What of a trace it continues.
@@ -154,6 +158,7 @@ impl TryFrom<Model> for Job {
             cancel_requested: row.cancel_requested_at.is_some(),
             project: row.project_id.map(ProjectId),
             parent: row.parent_id.map(JobId::from),
+            batch: row.batch_id.map(BatchId::from),
             request_id: row.request_id,
             trace_parent,
             created_at: row.created_at,

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     error::{Conflict, Error, Result},
     files::{self, File},
-    ids::{FileId, JobId, ProjectId, UserId, VoiceId},
+    ids::{BatchId, FileId, JobId, ProjectId, UserId, VoiceId},
     page::{Keys, Listing, Page, Position, listing, narrow},
     rows::{
         files as file_rows,
@@ -35,6 +35,7 @@ pub struct JobFilter {
     pub status: Option<JobStatus>,
     pub kind: Option<JobKind>,
     pub project: Option<ProjectId>,
+    pub batch: Option<BatchId>,
 }
 
 impl Jobs {
@@ -163,6 +164,9 @@ pub(super) fn narrowed(of: Select<Entity>, filter: &JobFilter, page: &Page) -> R
     select = select.filter(asked_for());
     if let Some(project) = filter.project {
         select = select.filter(Column::ProjectId.eq(project.0));
+    }
+    if let Some(batch) = filter.batch {
+        select = select.filter(Column::BatchId.eq(batch.as_uuid()));
     }
     narrow(select, Keys { created_at: Column::CreatedAt, id: Column::Id }, page)
 }

@@ -2,7 +2,7 @@
 
 use super::{JobFilter, dispatch, owner, submit};
 use crate::{clock::Clock, database::Database, ids::UserId, page::Page, rows::jobs};
-use pipeline::parameters::JobKind;
+use pipeline::{parameters::JobKind, state::JobStatus};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryTrait, Statement,
     StatementBuilder,
@@ -49,6 +49,13 @@ async fn hot_queries_seek_and_never_sort() {
         let list = || owner::narrowed(owned.clone(), &JobFilter::default(), &page).unwrap().build(sqlite);
         check(&plan(&list).await, &format!("INDEX jobs_of_owner {seek}"));
     }
+    let of_batch = JobFilter {
+        batch: Some(crate::ids::BatchId::new()),
+        status: Some(JobStatus::Failed),
+        ..JobFilter::default()
+    };
+    let list = || owner::narrowed(owned.clone(), &of_batch, &later).unwrap().build(sqlite);
+    check(&plan(&list).await, "INDEX jobs_of_batch (batch_id=? AND owner_id=? AND created_at<?)");
     let all = owner::narrowed(jobs::Entity::find(), &JobFilter::default(), &later).unwrap();
     check(&plan(&|| all.clone().build(sqlite)).await, "INDEX jobs_by_age (created_at<?)");
     let seeks = [

@@ -50,10 +50,10 @@ pub struct Idempotency {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Submitted {
-    New(Job),
-    /// The key's job, as it is now.
-    Same(Job),
+pub enum Submitted<T = Job> {
+    New(T),
+    /// What the key made, as it is now.
+    Same(T),
 }
 
 impl Jobs {
@@ -69,33 +69,51 @@ impl Jobs {
         {
             return Ok(Submitted::Same(job));
         }
-        if let Some(project) = new.project {
-            projects::find(&transaction, new.owner, project).await.map_err(|error| match error {
-                Error::NotFound => Error::MissingInput { field: "project_id".to_owned() },
-                other => other,
-            })?;
-        }
         inputs::check(&transaction, new.owner, &new.parameters, &new.builtin_voices).await?;
-        // What a job makes is not refused when it is done, so it must not begin without any room.
-        let room = Room { owner: new.owner, size_bytes: 1 };
-        check_room(&transaction, &room, self.default_quota_bytes).await?;
+        check_project_and_room(&transaction, (new.owner, new.project), self.default_quota_bytes).await?;
         let row = insert(&transaction, &new, now).await?;
         let job = Job::try_from(row)?;
         insert_inputs(&transaction, job.id, &job.parameters).await?;
         if let Some(idempotency) = new.idempotency {
-            let key = idempotency_keys::ActiveModel {
-                owner_id: Set(new.owner.into()),
-                key: Set(idempotency.key),
-                fingerprint: Set(idempotency.fingerprint),
-                job_id: Set(job.id.into()),
-                created_at: Set(now),
-            };
-            idempotency_keys::Entity::insert(key).exec_without_returning(&transaction).await?;
+            keep_key(&transaction, (new.owner, idempotency), (job.id, now)).await?;
         }
         transaction.commit().await?;
         self.nudge(job.id);
         Ok(Submitted::New(job))
     }
+}
+
+/// [`Error::MissingInput`] where the owner has no such project, [`Error::QuotaExceeded`] without any room.
+pub(super) async fn check_project_and_room(
+    database: &impl ConnectionTrait,
+    (owner, project): (UserId, Option<ProjectId>),
+    default_quota_bytes: u64,
+) -> Result<()> {
+    if let Some(project) = project {
+        projects::find(database, owner, project).await.map_err(|error| match error {
+            Error::NotFound => Error::MissingInput { field: "project_id".to_owned() },
+            other => other,
+        })?;
+    }
+    // What a job makes is not refused when it is done, so it must not begin without any room.
+    check_room(database, &Room { owner, size_bytes: 1 }, default_quota_bytes).await
+}
+
+/// Lets the key answer with this job, or with the batch whose first it is.
+pub(super) async fn keep_key(
+    database: &impl ConnectionTrait,
+    (owner, idempotency): (UserId, Idempotency),
+    (job, now): (JobId, DateTime<Utc>),
+) -> Result<()> {
+    let key = idempotency_keys::ActiveModel {
+        owner_id: Set(owner.into()),
+        key: Set(idempotency.key),
+        fingerprint: Set(idempotency.fingerprint),
+        job_id: Set(job.into()),
+        created_at: Set(now),
+    };
+    idempotency_keys::Entity::insert(key).exec_without_returning(database).await?;
+    Ok(())
 }
 
 /// The jobs that one owner has waiting take turns with those of others: each gets the turn after the owner's last,
@@ -139,12 +157,26 @@ pub(super) async fn insert_inputs(
     job: JobId,
     parameters: &Parameters,
 ) -> Result<()> {
-    let files: BTreeSet<_> = parameters.inputs().into_iter().map(|input| input.file_id).collect();
-    if files.is_empty() {
+    insert_needs(database, needs(job, parameters)).await
+}
+
+/// As [`insert_inputs`], of many jobs at once.
+pub(super) async fn insert_inputs_of(database: &impl ConnectionTrait, jobs: &[Job]) -> Result<()> {
+    let needs = jobs.iter().flat_map(|job| needs(job.id, &job.parameters)).collect();
+    insert_needs(database, needs).await
+}
+
+fn needs(job: JobId, parameters: &Parameters) -> BTreeSet<(JobId, Uuid)> {
+    parameters.inputs().into_iter().map(|input| (job, input.file_id)).collect()
+}
+
+async fn insert_needs(database: &impl ConnectionTrait, needs: BTreeSet<(JobId, Uuid)>) -> Result<()> {
+    if needs.is_empty() {
         return Ok(());
     }
-    let rows =
-        files.into_iter().map(|file| job_inputs::ActiveModel { job_id: Set(job.into()), file_id: Set(file) });
+    let rows = needs
+        .into_iter()
+        .map(|(job, file)| job_inputs::ActiveModel { job_id: Set(job.into()), file_id: Set(file) });
     job_inputs::Entity::insert_many(rows).exec_without_returning(database).await?;
     Ok(())
 }
@@ -156,8 +188,8 @@ fn waiting(line: Line) -> Select<jobs::Entity> {
         .filter(jobs::Column::Priority.eq(line.priority))
 }
 
-/// The job that the key made, if the key still counts.
-async fn same(
+/// The job that the key made, or the first of its batch, if the key still counts.
+pub(super) async fn same(
     database: &impl ConnectionTrait,
     owner: UserId,
     idempotency: &Idempotency,
@@ -186,16 +218,24 @@ pub(crate) async fn insert(
     new: &NewJob,
     now: DateTime<Utc>,
 ) -> Result<jobs::Model> {
+    let line = Line { kind: new.parameters.kind(), priority: new.priority };
+    let row = row(new, next_turn(database, line, new.owner).await?, now)?;
+    let active = jobs::ActiveModel::from(row.clone()).reset_all();
+    jobs::Entity::insert(active).exec_without_returning(database).await?;
+    Ok(row)
+}
+
+/// A job that waits for its turn.
+pub(super) fn row(new: &NewJob, turn: i64, now: DateTime<Utc>) -> Result<jobs::Model> {
     let kind = new.parameters.kind();
-    let line = Line { kind, priority: new.priority };
-    let row = jobs::Model {
+    Ok(jobs::Model {
         id: JobId::new().into(),
         owner_id: new.owner.into(),
         kind: kind.as_str().to_owned(),
         priority: new.priority,
         state: JobState::Waiting.as_str().to_owned(),
         parameters: serde_json::to_value(&new.parameters)?,
-        turn: next_turn(database, line, new.owner).await?,
+        turn,
         attempt: 0,
         crashes: 0,
         max_attempts: max_attempts(kind).cast_signed(),
@@ -219,8 +259,5 @@ pub(crate) async fn insert(
         finished_at: None,
         callback: new.callback.as_ref().map(serde_json::to_value).transpose()?,
         trace_parent: new.trace_parent.map(|parent| parent.to_string()),
-    };
-    let active = jobs::ActiveModel::from(row.clone()).reset_all();
-    jobs::Entity::insert(active).exec_without_returning(database).await?;
-    Ok(row)
+    })
 }

@@ -149,6 +149,7 @@ fn absent(error: Error) -> Error {
         | Error::Conflict(_)
         | Error::Input { .. }
         | Error::MissingInput { .. }
+        | Error::OfJob { .. }
         | Error::QuotaExceeded { .. }
         | Error::Full
         | Error::Internal(_) => error,

@@ -6,6 +6,7 @@ mod accounts;
 mod agents;
 mod audit;
 mod back_end;
+mod batches;
 mod calls;
 mod campaigns;
 mod conversations;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use tests::document::{JSON, JSON_LINES, Operation, operations};
 use tests::server::Server;
 use tests::user::{Answer, User, answer};
-use things::{Kind, Things};
+use things::{IdField, Kind, Things};
 
 /// What the owner is answered where it is no success: the state does not allow it, or the sample is no credential.
 const OWNER: [(&str, u16); 16] = [
@@ -53,7 +53,16 @@ const BESIDES: [(&str, &str, &str); 2] =
 struct Slot {
     place: String,
     name: String,
+    /// A JSON pointer to the part of the body that it is in.
+    within: String,
     kind: Kind,
+    is_required: bool,
+}
+
+impl Slot {
+    fn set(&self, body: &mut Value, id: Value) {
+        body.pointer_mut(&self.within).unwrap()[&self.name] = id;
+    }
 }
 
 /// The matrix as far as it was gone through.
@@ -247,7 +256,7 @@ impl Call {
         match slot.place.as_str() {
             "path" => changed.path = changed.path.replace(&text(&self.ids[&slot.name]), &text(&id)),
             "query" => changed.query[&slot.name] = id,
-            _ => changed.body[&slot.name] = id,
+            _ => slot.set(&mut changed.body, id),
         }
         changed
     }
@@ -275,10 +284,16 @@ fn slots(operation: &Operation) -> Vec<Slot> {
     let mut slots = vec![];
     for parameter in &operation.parameters {
         let Some(kind) = Kind::of(operation, (&parameter.place, &parameter.name)) else { continue };
-        slots.push(Slot { place: parameter.place.clone(), name: parameter.name.clone(), kind });
+        slots.push(Slot {
+            place: parameter.place.clone(),
+            name: parameter.name.clone(),
+            within: String::new(),
+            kind,
+            is_required: parameter.place == "path" || parameter.is_required,
+        });
     }
-    for (name, kind) in things::ids_of_body(operation) {
-        slots.push(Slot { place: "body".to_owned(), name, kind });
+    for IdField { name, within, kind, is_required } in things::ids_of_body(operation) {
+        slots.push(Slot { place: "body".to_owned(), name, within, kind, is_required });
     }
     slots
 }
@@ -295,20 +310,14 @@ async fn fill(operation: &Operation, slots: &[Slot], tested: Option<&Slot>, thin
     }
     for slot in slots {
         let is_tested = tested.is_some_and(|tested| tested.name == slot.name);
-        let is_required = slot.place == "path"
-            || operation
-                .parameters
-                .iter()
-                .any(|parameter| parameter.name == slot.name && parameter.is_required)
-            || operation.fields().is_some_and(|schema| schema.requires(&slot.name));
-        if !is_tested && !is_required {
+        if !is_tested && !slot.is_required {
             continue;
         }
         let id = things.make(slot.kind).await;
         match slot.place.as_str() {
             "path" => call.path = call.path.replace(&format!("{{{}}}", slot.name), &text(&id)),
             "query" => drop(call.query.insert(slot.name.clone(), id.clone())),
-            _ => call.body[&slot.name] = id.clone(),
+            _ => slot.set(&mut call.body, id.clone()),
         }
         call.ids.insert(slot.name.clone(), id);
     }

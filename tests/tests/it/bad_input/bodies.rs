@@ -121,7 +121,9 @@ fn wrong_values(field: &Schema, required: bool) -> Vec<Value> {
 
 /// Whether the answer says that it is this field, or something in it.
 fn names(found: &Answer, field: &str) -> bool {
-    let is_field = |name: &str| name == field || name.starts_with(&format!("{field}."));
+    let is_field = |name: &str| {
+        name.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
     let body = &found.body;
     if let Some(details) = body["error"]["details"].as_str() {
         return details.split("; ").any(|fault| fault.split(": ").next().is_some_and(is_field));

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use tempfile::TempDir;
-use tests::document::{JSON_LINES, Operation};
+use tests::document::{JSON_LINES, Operation, Schema};
 use tests::user::{User, answer};
 
 /// What an id is of.
@@ -17,6 +17,7 @@ pub(crate) enum Kind {
     Account,
     Agent,
     ApiKey,
+    Batch,
     Conversation,
     Delivery,
     Call,
@@ -79,6 +80,7 @@ impl Kind {
         }
         Some(match (place, name) {
             (_, "agent_id") => Self::Agent,
+            ("path", "batch_id") | ("query", "batch") => Self::Batch,
             (_, "call_id") => Self::Call,
             (_, "campaign_id") => Self::Campaign,
             ("path", "file_id") | ("body", "subtitles_file_id") => Self::Text,
@@ -114,6 +116,7 @@ impl Kind {
             Self::Account
             | Self::Agent
             | Self::ApiKey
+            | Self::Batch
             | Self::Conversation
             | Self::Delivery
             | Self::Call
@@ -133,13 +136,37 @@ impl Kind {
     }
 }
 
-/// The fields of a JSON body that look like ids, each with what it is the id of.
-pub(crate) fn ids_of_body(operation: &Operation) -> Vec<(String, Kind)> {
-    let properties = operation.fields().map(|schema| schema.properties()).unwrap_or_default();
-    let ids = properties.into_iter().filter(|(name, schema)| {
-        name.ends_with("_id") || name.ends_with("Id") || schema.keyword("format") == "uuid"
+/// A field of a JSON body that looks like an id.
+pub(crate) struct IdField {
+    pub(crate) name: String,
+    /// A JSON pointer to what it is in.
+    pub(crate) within: String,
+    pub(crate) kind: Kind,
+    pub(crate) is_required: bool,
+}
+
+/// The fields of a JSON body that look like ids, those of the first item of its lists included.
+pub(crate) fn ids_of_body(operation: &Operation) -> Vec<IdField> {
+    let Some(schema) = operation.fields() else { return vec![] };
+    let mut ids = ids_of(operation, schema, "");
+    for (name, property) in schema.properties() {
+        if let Some(item) = property.item() {
+            ids.extend(ids_of(operation, &item, &format!("/{name}/0")));
+        }
+    }
+    ids
+}
+
+fn ids_of(operation: &Operation, schema: &Schema, within: &str) -> Vec<IdField> {
+    let ids = schema.properties().into_iter().filter(|(name, property)| {
+        name.ends_with("_id") || name.ends_with("Id") || property.keyword("format") == "uuid"
     });
-    ids.filter_map(|(name, _)| Kind::of(operation, ("body", &name)).map(|kind| (name, kind))).collect()
+    ids.filter_map(|(name, _)| {
+        let kind = Kind::of(operation, ("body", &name))?;
+        let is_required = schema.requires(&name);
+        Some(IdField { name, within: within.to_owned(), kind, is_required })
+    })
+    .collect()
 }
 
 /// What an upload by form sends.
@@ -229,6 +256,12 @@ impl Things {
             }
             Kind::ApiKey => {
                 self.post("/api/v1/auth/api-keys", &json!({ "name": self.mark })).await["id"].take()
+            }
+            Kind::Batch => {
+                let video = self.make(Kind::Video).await;
+                let jobs = json!({ "jobs": [{ "kind": "extract-audio", "video_file_id": video }] });
+                let accepted = self.user.post("/api/v1/process/batch", &jobs).await;
+                accepted.expect(StatusCode::ACCEPTED)["batch_id"].take()
             }
             // Nobody can make one until the voice agent is there.
             Kind::Conversation => json!(uuid::Uuid::new_v4()),
