@@ -132,7 +132,7 @@ async fn requests_that_cannot_be_are_refused_at_the_door() {
             400,
         ),
         ("extract-audio", json!({ "video_file_id": video, "channels": 9 }), 400),
-        ("extract-audio", json!({ "video_file_id": video, "callback_url": "https://example.com" }), 400),
+        ("extract-audio", json!({ "video_file_id": video, "callback_url": "ftp://example.com" }), 400),
         ("transcribe", json!({ "audio_file_id": script }), 400),
         ("transcribe", json!({ "audio_file_id": video, "diarize": true }), 400),
         ("transcribe", json!({ "audio_file_id": video, "source_language": "klingon" }), 400),
