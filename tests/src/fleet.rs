@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Set to `fleet`, it has every test run on the servers of a fleet instead of what one process has within it.
-pub const BACK_ENDS: &str = "VOXMILL_TEST_BACK_ENDS";
+pub const BACK_ENDS: &str = "TEST_BACK_ENDS";
 
 /// Postgres, Redis and an S3 store; killed when dropped.
 pub struct BackEnds {
