@@ -6,16 +6,17 @@ use anyhow::{Context as _, anyhow, bail};
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{CONTENT_LENGTH, RETRY_AFTER};
 use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio_util::io::ReaderStream;
 
 const POLL: Duration = Duration::from_millis(300);
@@ -88,6 +89,10 @@ impl Client {
         Ok(patiently(send).await?.json().await?)
     }
 
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        patiently(async || Ok(self.request(Method::DELETE, path).send().await?)).await.map(drop)
+    }
+
     /// As [`Client::post`], and once for each key, however often it is sent.
     pub(crate) async fn post_once(&self, path: &str, body: &Value, key: &str) -> anyhow::Result<Value> {
         let send = async || {
@@ -130,14 +135,38 @@ impl Client {
             .inspect_ok(move |bytes| counted.inc(bytes.len() as u64));
         let part = Part::stream_with_length(Body::wrap_stream(stream), length).file_name(name);
         let request = self.uploads.post(self.url("/api/v1/files/upload")).bearer_auth(&self.token);
-        let uploaded = tokio::select! {
-            answer = request.multipart(Form::new().part("file", part)).send() => answer?,
-            () = standstill(&bar, self.silence) => {
+        self.sent(request.multipart(Form::new().part("file", part)), &bar).await
+    }
+
+    /// Sends these bytes of the file to a signed URL.
+    pub(crate) async fn send_part(&self, path: &Path, span: Range<u64>, url: &str) -> anyhow::Result<()> {
+        let send = async || {
+            let could_not = || format!("could not read {}", path.display());
+            let mut file = File::open(path).await.with_context(could_not)?;
+            file.seek(SeekFrom::Start(span.start)).await.with_context(could_not)?;
+            let length = span.end - span.start;
+            let bar = self.bar(length, "upload", "{bytes}/{total_bytes}");
+            let counted = bar.clone();
+            let stream = ReaderStream::with_capacity(file.take(length), 256 << 10)
+                .inspect_ok(move |bytes| counted.inc(bytes.len() as u64));
+            // Without it the body would come in chunks, which object stores do not take.
+            let request =
+                self.uploads.put(url).header(CONTENT_LENGTH, length).body(Body::wrap_stream(stream));
+            self.sent(request, &bar).await
+        };
+        patiently(send).await.map(drop)
+    }
+
+    /// The answer to a body that the bar shows on its way, unless nothing moves.
+    async fn sent(&self, request: RequestBuilder, bar: &ProgressBar) -> anyhow::Result<Response> {
+        let answer = tokio::select! {
+            answer = request.send() => answer?,
+            () = standstill(bar, self.silence) => {
                 bail!("the server took no byte and gave no answer for {} seconds", self.silence.as_secs())
             }
         };
         bar.finish();
-        Ok(uploaded)
+        Ok(answer)
     }
 
     /// Starts a job and returns its status object when it has ended, showing a bar until then.
@@ -263,6 +292,14 @@ pub(crate) fn is_outage(error: &anyhow::Error) -> bool {
     lost || refusal.is_some_and(|Refusal { status, .. }| {
         status.is_server_error() || [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(status)
     })
+}
+
+/// Whether the server says that there is no such thing.
+pub(crate) fn is_not_found(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Refusal>())
+        .is_some_and(|refusal| refusal.status == StatusCode::NOT_FOUND)
 }
 
 /// Makes an empty file of this name, or with a number before its extension where there is one already.

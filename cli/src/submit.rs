@@ -2,6 +2,7 @@
 //! record before the next, so a run that was interrupted is gone on with, and nothing is done twice.
 
 mod found;
+mod parts;
 mod record;
 
 use crate::client::{Client, is_outage, text};
@@ -202,18 +203,26 @@ impl<'a> Run<'a> {
             parameters: Value::Object(parameters.clone()),
         };
         let record = Record::open(submit.resume.clone(), task)?;
+        let run = Self { submit, client, record, parameters, unnoted: Mutex::default() };
+        run.look_for_unnoted().await?;
+        Ok(run)
+    }
+
+    /// Asks the server which files an earlier run made and had no time to note.
+    async fn look_for_unnoted(&self) -> anyhow::Result<()> {
+        let Some(began) = self.record.began else { return Ok(()) };
+        let files = self.client.files_since(began - CLOCKS).await?;
+        let noted = self.record.uploaded();
         let mut unnoted: HashMap<_, Vec<String>> = HashMap::new();
-        if let Some(began) = record.began {
-            let noted = record.uploaded();
-            for file in client.files_since(began - CLOCKS).await? {
-                let id = text(&file, "file_id")?.to_owned();
-                if !noted.contains(&id) {
-                    let key = (text(&file, "sha256")?.to_owned(), text(&file, "filename")?.to_owned());
-                    unnoted.entry(key).or_default().push(id);
-                }
+        for file in files {
+            let id = text(&file, "file_id")?.to_owned();
+            if !noted.contains(&id) {
+                let key = (text(&file, "sha256")?.to_owned(), text(&file, "filename")?.to_owned());
+                unnoted.entry(key).or_default().push(id);
             }
         }
-        Ok(Self { submit, client, record, parameters, unnoted: Mutex::new(unnoted) })
+        *self.unnoted.lock().unwrap_or_else(PoisonError::into_inner) = unnoted;
+        Ok(())
     }
 
     /// The job when it has come as far as was asked for.
@@ -260,7 +269,8 @@ impl<'a> Run<'a> {
         if known.files.iter().map(|file| &file.sha256).eq(&checksums) {
             return Ok(known);
         }
-        let files = checksums.into_iter().map(|sha256| Sent { sha256, file_id: None }).collect();
+        let files =
+            checksums.into_iter().map(|sha256| Sent { sha256, upload_id: None, file_id: None }).collect();
         let fresh = Progress { files, ..Progress::default() };
         self.record.change(&unit.name, |progress| *progress = fresh.clone())?;
         Ok(fresh)
@@ -273,7 +283,7 @@ impl<'a> Run<'a> {
             let id = match sent.file_id {
                 Some(id) => id,
                 None => {
-                    let id = self.uploaded(&unit.files[index].path, &sent.sha256).await?;
+                    let id = self.uploaded(unit, index, sent).await?;
                     self.record
                         .change(&unit.name, |progress| progress.files[index].file_id = Some(id.clone()))?;
                     id
@@ -292,16 +302,35 @@ impl<'a> Run<'a> {
     }
 
     /// The id of the file on the server.
-    async fn uploaded(&self, path: &Path, sha256: &str) -> anyhow::Result<String> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let unnoted = {
-            let mut unnoted = self.unnoted.lock().unwrap_or_else(PoisonError::into_inner);
-            unnoted.get_mut(&(sha256.to_owned(), name)).and_then(Vec::pop)
-        };
-        match unnoted {
-            Some(id) => Ok(id),
-            None => Ok(text(&self.client.upload(path).await?, "file_id")?.to_owned()),
+    async fn uploaded(&self, unit: &Unit, index: usize, sent: Sent) -> anyhow::Result<String> {
+        let path = &unit.files[index].path;
+        if let Some(id) = self.unnoted(path, &sent.sha256) {
+            return Ok(id);
         }
+        let Some(begun) = sent.upload_id else { return self.uploaded_anew(unit, index, &sent.sha256).await };
+        if let Some(id) = parts::finish(&self.client, path, &begun).await? {
+            return Ok(id);
+        }
+        // What the killed run asked for last may have been done since we looked.
+        self.look_for_unnoted().await?;
+        match self.unnoted(path, &sent.sha256) {
+            Some(id) => Ok(id),
+            None => self.uploaded_anew(unit, index, &sent.sha256).await,
+        }
+    }
+
+    async fn uploaded_anew(&self, unit: &Unit, index: usize, sha256: &str) -> anyhow::Result<String> {
+        let path = &unit.files[index].path;
+        let upload = parts::begin(&self.client, path, sha256).await?;
+        self.record.change(&unit.name, |progress| progress.files[index].upload_id = Some(upload.clone()))?;
+        parts::finish(&self.client, path, &upload).await?.context("the server lost an upload on its way")
+    }
+
+    /// Takes a file of this name and content that an earlier run made.
+    fn unnoted(&self, path: &Path, sha256: &str) -> Option<String> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut unnoted = self.unnoted.lock().unwrap_or_else(PoisonError::into_inner);
+        unnoted.get_mut(&(sha256.to_owned(), name)).and_then(Vec::pop)
     }
 
     fn with_results(&self, unit: &Unit, job: Value) -> Value {

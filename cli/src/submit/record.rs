@@ -42,6 +42,9 @@ pub(crate) struct Progress {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sent {
     pub(crate) sha256: String,
+    /// Under which its parts go, once it is announced.
+    #[serde(default)]
+    pub(crate) upload_id: Option<String>,
     /// Once it is uploaded.
     pub(crate) file_id: Option<String>,
 }
