@@ -74,14 +74,22 @@ impl Database {
     /// For a change that reads first. Others of the same turn wait for its end, in SQLite everybody does, so nothing but
     /// statements may happen before: no file, no network. Dropped without a commit, it is rolled back.
     pub(crate) async fn begin(&self, turn: impl Into<Turn>) -> Result<DatabaseTransaction> {
+        self.begin_by("SELECT pg_advisory_xact_lock($1)", turn.into()).await
+    }
+
+    /// As [`Database::begin`], for a change that needs to be alone with the rows that it locks, and otherwise only away from
+    /// those that began alone: of its kind, many of the same turn run side by side.
+    pub(crate) async fn begin_beside(&self, turn: impl Into<Turn>) -> Result<DatabaseTransaction> {
+        self.begin_by("SELECT pg_advisory_xact_lock_shared($1)", turn.into()).await
+    }
+
+    async fn begin_by(&self, lock: &str, Turn(key): Turn) -> Result<DatabaseTransaction> {
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
         let transaction = self.writer.begin_with_options(options).await?;
         if self.is_postgres() {
-            let Turn(key) = turn.into();
-            let lock = "SELECT pg_advisory_xact_lock($1)";
             let lock = Statement::from_sql_and_values(DbBackend::Postgres, lock, [key.into()]);
             transaction.execute_raw(lock).await?;
         }

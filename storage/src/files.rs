@@ -9,20 +9,21 @@ use crate::{
     objects::{ObjectKey, Objects, StagedObject},
     page::{Keys, Listing, Page, Position, listing, narrow},
     projects,
-    rooms::{chunks, recordings::Recording, rows::recording_chunks, settling},
+    quota::{self, Room, Usage, check_room},
+    rooms::{chunks, recordings::Recording, settling},
     rows::{
         files::{ActiveModel, Column, Entity, Model},
-        job_inputs, jobs, voice_profiles,
+        job_inputs, jobs,
     },
-    uploads, users,
+    uploads,
 };
 use chrono::{DateTime, Utc};
 use pipeline::{media_info::MediaInfo, state::JobState};
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ExprTrait, ModelTrait, QueryFilter, Set,
-    sea_query::{Expr, IntoColumnRef, IntoTableRef, Query},
+    sea_query::{Expr, IntoTableRef, Query},
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -70,13 +71,6 @@ pub struct NewFile {
 pub struct FileFilter {
     pub project: Option<ProjectId>,
     pub kind: Option<FileKind>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usage {
-    pub quota_bytes: u64,
-    pub used_bytes: u64,
-    pub files: u64,
 }
 
 #[derive(Clone)]
@@ -182,7 +176,7 @@ impl Files {
 
     /// Files, the samples of voice profiles, and recordings that are no files yet.
     pub async fn usage(&self, owner: UserId) -> Result<Usage> {
-        usage(self.database.reader(), owner, self.default_quota_bytes).await
+        quota::usage(self.database.reader(), owner, self.default_quota_bytes).await
     }
 
     async fn insert_row(&self, row: ActiveModel, entry: Entry<'_>) -> Result<File> {
@@ -235,25 +229,22 @@ impl FileKind {
     }
 }
 
-/// Bytes that somebody wants to store.
-pub(crate) struct Room {
-    pub(crate) owner: UserId,
-    pub(crate) size_bytes: u64,
-}
-
-/// [`Error::QuotaExceeded`] where there is none. Uploads that have begun have their room already.
-pub(crate) async fn check_room(database: &impl ConnectionTrait, room: &Room, default: u64) -> Result<()> {
-    let usage = usage(database, room.owner, default).await?;
-    let promised = uploads::pending_bytes(database, room.owner).await?;
-    if usage.used_bytes.saturating_add(promised).saturating_add(room.size_bytes) > usage.quota_bytes {
-        return Err(Error::QuotaExceeded { quota: usage.quota_bytes, used: usage.used_bytes });
-    }
-    Ok(())
-}
-
 pub(crate) async fn find(database: &impl ConnectionTrait, owner: UserId, id: FileId) -> Result<File> {
     let row = owned(database, owner, id).await?;
     one(database, row).await
+}
+
+/// Those of them that are the owner's. No more are asked for than the jobs of a batch can name.
+pub(crate) async fn find_all(
+    database: &impl ConnectionTrait,
+    owner: UserId,
+    ids: BTreeSet<Uuid>,
+) -> Result<Vec<File>> {
+    if ids.is_empty() {
+        return Ok(vec![]);
+    }
+    let rows = Entity::find().filter(Column::Id.is_in(ids)).filter(Column::OwnerId.eq(owner.as_uuid()));
+    from_rows(database, rows.all(database).await?).await
 }
 
 /// Whether a job that is not finished reads the file.
@@ -295,59 +286,6 @@ async fn owned(database: &impl ConnectionTrait, owner: UserId, id: FileId) -> Re
 
 async fn one(database: &impl ConnectionTrait, row: Model) -> Result<File> {
     from_rows(database, vec![row]).await?.pop().ok_or(Error::NotFound)
-}
-
-async fn usage(database: &impl ConnectionTrait, owner: UserId, default: u64) -> Result<Usage> {
-    let user = users::find(database, owner).await?;
-    let files = sum(database, (Entity, Column::OwnerId), (Entity, Column::SizeBytes), owner).await?;
-    let voices = sum(
-        database,
-        (voice_profiles::Entity, voice_profiles::Column::OwnerId),
-        (voice_profiles::Entity, voice_profiles::Column::SizeBytes),
-        owner,
-    )
-    .await?;
-    let recorded = sum(
-        database,
-        (recording_chunks::Entity, recording_chunks::Column::OwnerId),
-        (recording_chunks::Entity, recording_chunks::Column::SizeBytes),
-        owner,
-    )
-    .await?;
-    Ok(Usage {
-        quota_bytes: users::quota(user.quota_bytes, default),
-        used_bytes: files.bytes + voices.bytes + recorded.bytes,
-        files: files.rows,
-    })
-}
-
-struct Sum {
-    bytes: u64,
-    rows: u64,
-}
-
-/// Of one owner's rows. The index on both columns answers it alone.
-async fn sum<E, C>(
-    database: &impl ConnectionTrait,
-    owner_column: (E, C),
-    size_column: (E, C),
-    owner: UserId,
-) -> Result<Sum>
-where
-    E: EntityTrait,
-    (E, C): IntoColumnRef,
-{
-    let query = Query::select()
-        // Postgres sums bigints to a numeric.
-        .expr(Expr::col(size_column).sum().cast_as("bigint"))
-        .expr(Expr::val(1).count())
-        .from(E::default().into_table_ref())
-        .and_where(Expr::col(owner_column).eq(owner.as_uuid()))
-        .to_owned();
-    let Some(row) = database.query_one(&query).await? else { return Ok(Sum { bytes: 0, rows: 0 }) };
-    let bytes: Option<i64> = row.try_get_by_index(0)?;
-    let rows: i64 = row.try_get_by_index(1)?;
-    Ok(Sum { bytes: bytes.unwrap_or(0).unsigned_abs(), rows: rows.unsigned_abs() })
 }
 
 /// Of the file, or of what is to be one. Spread over 256 directories by the last, random digits of the id.

@@ -27,6 +27,7 @@ pub mod password_resets;
 pub mod preferences;
 pub mod projects;
 pub mod queue;
+pub mod quota;
 pub mod rooms;
 mod rows;
 mod secrets;

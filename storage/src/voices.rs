@@ -3,18 +3,22 @@
 use crate::{
     database::Database,
     error::{Error, Result},
-    files::{Files, Room, check_room, stored_size},
+    files::{Files, stored_size},
     garbage,
     ids::{FileId, UserId, VoiceId},
     objects::ObjectKey,
+    quota::{Room, check_room},
     rows::voice_profiles::{ActiveModel, Column, Entity, Model},
 };
 use chrono::{DateTime, Utc};
 use pipeline::media_info::MediaInfo;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ModelTrait, QueryFilter, QueryOrder, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ModelTrait, QueryFilter, QueryOrder,
+    QuerySelect, Set,
 };
 use serde_json::Value;
+use std::collections::{BTreeSet, HashSet};
+use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct VoiceProfile {
@@ -177,6 +181,20 @@ pub(crate) async fn find(
     id: VoiceId,
 ) -> Result<VoiceProfile> {
     owned(database, owner, id).await?.try_into()
+}
+
+/// Those of them that are the owner's.
+pub(crate) async fn find_all(
+    database: &impl ConnectionTrait,
+    owner: UserId,
+    ids: BTreeSet<Uuid>,
+) -> Result<HashSet<Uuid>> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let rows = Entity::find().filter(Column::Id.is_in(ids)).filter(Column::OwnerId.eq(owner.as_uuid()));
+    let found: Vec<Uuid> = rows.select_only().column(Column::Id).into_tuple().all(database).await?;
+    Ok(found.into_iter().collect())
 }
 
 async fn owned(database: &impl ConnectionTrait, owner: UserId, id: VoiceId) -> Result<Model> {

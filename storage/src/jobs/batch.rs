@@ -1,8 +1,9 @@
 //! Jobs that are submitted together: all of them or none.
 
 use super::{
-    Idempotency, Job, Jobs, NewJob, Submitted, inputs,
-    submit::{Line, check_project_and_room, insert_inputs_of, keep_key, next_turn, row, same},
+    Idempotency, Job, Jobs, NewJob, Submitted,
+    inputs::Named,
+    submit::{Line, ask_next_turn, check_project_and_room, insert_inputs_of, keep_key, row, same},
 };
 use crate::{
     error::{Error, Result},
@@ -85,9 +86,9 @@ impl Jobs {
             let id = first.batch.ok_or_else(|| Error::internal("the key of a batch names a job of none"))?;
             return Ok(Submitted::Same(Batch { id, jobs: jobs_of(&transaction, owner, id).await? }));
         }
+        let named = Named::find(&transaction, owner, jobs.iter().map(|job| &job.parameters)).await?;
         for (index, job) in jobs.iter().enumerate() {
-            let checked = inputs::check(&transaction, owner, &job.parameters, &builtin_voices).await;
-            checked.map_err(|error| error.of_job(index))?;
+            named.check(&job.parameters, &builtin_voices).map_err(|error| error.of_job(index))?;
         }
         check_project_and_room(&transaction, (owner, None), self.default_quota_bytes).await?;
         let id = BatchId::new();
@@ -98,7 +99,7 @@ impl Jobs {
             // None of the rows is there yet, so each counts up from the one before it.
             let turn = match turns.get(&kind) {
                 Some(last) => last + 1,
-                None => next_turn(&transaction, Line { kind, priority: 0 }, owner).await?,
+                None => ask_next_turn(&transaction, Line { kind, priority: 0 }, owner).await?,
             };
             turns.insert(kind, turn);
             let new = NewJob {

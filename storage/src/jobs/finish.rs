@@ -4,7 +4,7 @@
 use super::{
     Jobs, Lease,
     claim::held,
-    kind, state,
+    kind, returning, state,
     submit::{Line, first_turn},
     update,
 };
@@ -18,12 +18,14 @@ use crate::{
         files,
         jobs::{Column, Entity, Model},
     },
-    webhooks::{self, Ended},
+    webhooks,
 };
 use chrono::{DateTime, Utc};
 use pipeline::{failure::Failure, media_info::MediaInfo, retry::wait, state::JobState};
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, EntityTrait, QuerySelect, Set, UpdateMany, sea_query::Expr,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QuerySelect, Set,
+    UpdateMany,
+    sea_query::{Expr, ExprTrait},
 };
 use serde_json::Value;
 
@@ -58,51 +60,42 @@ impl Jobs {
         if completion.outputs.iter().any(foreign) {
             return Err(Error::internal("an output lies outside the keys of its lease. This is a bug."));
         }
+        let Completion { outputs, result } = completion;
         let now = self.database.now();
-        let transaction = self.database.begin(lease.owner).await?;
-        let row = Entity::find_by_id(lease.job.as_uuid()).lock_exclusive().one(&transaction).await?;
-        let row = match row {
-            Some(row) if is_held(&row, lease)? => row,
-            Some(row) if row.lease_epoch == lease.epoch && state(&row.state)? == JobState::Completed => {
+        let transaction = self.database.begin_beside(lease.owner).await?;
+        let completed = end(&transaction, lease, End::completed(result, now)).await?;
+        if let Some(row) = &completed {
+            let expires_at = self.retention.map(|kept| now + kept);
+            insert_outputs(&transaction, row, Stamp { now, expires_at }, outputs).await?;
+        } else {
+            let row = Entity::find_by_id(lease.job.as_uuid()).lock_exclusive().one(&transaction).await?;
+            if row.is_some_and(|row| was_completed(&row, lease)) {
                 return Ok(true);
             }
-            Some(_) | None => {
-                discard(&transaction, &completion, now).await?;
-                transaction.commit().await?;
-                return Ok(false);
-            }
-        };
-        let cancelled = row.cancel_requested_at.is_some();
-        if cancelled {
-            discard(&transaction, &completion, now).await?;
-            end(&transaction, &row, End::cancelled(now)).await?;
-        } else {
-            let expires_at = self.retention.map(|kept| now + kept);
-            insert_outputs(&transaction, &row, Stamp { now, expires_at }, completion.outputs).await?;
-            end(&transaction, &row, End::completed(completion.result, now)).await?;
+            end(&transaction, lease, End::cancelled(now)).await?;
+            discard(&transaction, outputs, now).await?;
         }
         transaction.commit().await?;
         // Its end may have to be told.
         self.nudge(lease.job);
-        Ok(!cancelled)
+        Ok(completed.is_some())
     }
 
     /// The attempt ended in an error. The job runs again after a while where that may help and attempts are left.
     /// `random`, uniform in 0..1, spreads jobs that failed together.
     pub async fn fail(&self, lease: &Lease, failure: &Failure, random: f64) -> Result<bool> {
         let now = self.database.now();
-        let transaction = self.database.begin(lease.owner).await?;
+        let transaction = self.database.begin_beside(lease.owner).await?;
         let Some(row) = find_held(&transaction, lease).await? else { return Ok(false) };
         if row.cancel_requested_at.is_some() {
-            end(&transaction, &row, End::cancelled(now)).await?;
+            end(&transaction, lease, End::cancelled(now)).await?;
         } else if failure.retryable && row.attempt < row.max_attempts {
             let usual = wait(kind(&row.kind)?, row.attempt.unsigned_abs(), random);
             let run_after = now + failure.retry_after.map_or(usual, |wanted| wanted.max(usual));
-            let change =
-                wait_again(&transaction, &row).await?.col_expr(Column::RunAfter, Expr::value(run_after));
+            let change = wait_again(&row)?.col_expr(Column::RunAfter, Expr::value(run_after));
             held(change, lease).exec(&transaction).await?;
         } else {
-            end(&transaction, &row, End::failed(failure, now)?).await?;
+            end(&transaction, lease, End::failed(failure, now)?).await?;
         }
         transaction.commit().await?;
         // The dispatcher has to learn when to look again.
@@ -113,9 +106,10 @@ impl Jobs {
     /// The job was stopped as its owner asked.
     pub async fn cancelled(&self, lease: &Lease) -> Result<bool> {
         let now = self.database.now();
-        let transaction = self.database.begin(lease.owner).await?;
-        let Some(row) = find_held(&transaction, lease).await? else { return Ok(false) };
-        end(&transaction, &row, End::cancelled(now)).await?;
+        let transaction = self.database.begin_beside(lease.owner).await?;
+        if end(&transaction, lease, End::cancelled(now)).await?.is_none() {
+            return Ok(false);
+        }
         transaction.commit().await?;
         self.nudge(lease.job);
         Ok(true)
@@ -124,13 +118,12 @@ impl Jobs {
     /// The worker has to go before the job is done. Another may take it at once, and the attempt does not count.
     pub async fn hand_back(&self, lease: &Lease) -> Result<bool> {
         let now = self.database.now();
-        let transaction = self.database.begin(lease.owner).await?;
+        let transaction = self.database.begin_beside(lease.owner).await?;
         let Some(row) = find_held(&transaction, lease).await? else { return Ok(false) };
         if row.cancel_requested_at.is_some() {
-            end(&transaction, &row, End::cancelled(now)).await?;
+            end(&transaction, lease, End::cancelled(now)).await?;
         } else {
-            let change = wait_again(&transaction, &row)
-                .await?
+            let change = wait_again(&row)?
                 .col_expr(Column::RunAfter, Expr::value(now))
                 .col_expr(Column::Attempt, Expr::value(row.attempt - 1));
             held(change, lease).exec(&transaction).await?;
@@ -164,29 +157,27 @@ impl End {
     }
 }
 
-/// The one way in which a job that runs ends. `row` is that of the lease that ends it, as it stands.
-pub(super) async fn end(database: &impl ConnectionTrait, row: &Model, end: End) -> Result<()> {
-    let lease = Lease { job: row.id.into(), owner: row.owner_id.into(), epoch: row.lease_epoch };
-    let mut change = ended(end.state, end.now).col_expr(Column::Error, Expr::value(end.error.clone()));
+/// The one way in which a job that runs ends; its row then. None where the lease is lost, and where a job that its owner
+/// cancels was to be completed.
+pub(super) async fn end(database: &impl ConnectionTrait, lease: &Lease, end: End) -> Result<Option<Model>> {
+    let mut change = ended(end.state, end.now).col_expr(Column::Error, Expr::value(end.error));
     if let Some(result) = end.result {
         change = change
             .col_expr(Column::Result, Expr::value(result))
-            .col_expr(Column::Progress, Expr::value(100.0));
+            .col_expr(Column::Progress, Expr::value(100.0))
+            .filter(Column::CancelRequestedAt.is_null());
     }
-    if held(change, &lease).exec(database).await?.rows_affected == 0 {
-        return Ok(());
-    }
-    let ended = Ended { row, state: end.state, error: end.error.as_ref(), now: end.now };
-    webhooks::tell(database, ended).await
+    let Some(row) = returning(database, held(change, lease)).await?.pop() else { return Ok(None) };
+    webhooks::tell(database, &row).await?;
+    Ok(Some(row))
 }
 
 /// A change that puts the job back in line, in front. It keeps its progress and stage until the next claim.
-pub(super) async fn wait_again(database: &impl ConnectionTrait, row: &Model) -> Result<UpdateMany<Entity>> {
+pub(super) fn wait_again(row: &Model) -> Result<UpdateMany<Entity>> {
     let line = Line { kind: kind(&row.kind)?, priority: row.priority };
-    let turn = first_turn(database, line).await?.unwrap_or(row.turn);
     Ok(update()
         .col_expr(Column::State, Expr::value(JobState::Waiting.as_str()))
-        .col_expr(Column::Turn, Expr::value(turn))
+        .col_expr(Column::Turn, first_turn(line).if_null(Expr::col(Column::Turn)))
         .col_expr(Column::LeaseOwner, Expr::value(Option::<String>::None))
         .col_expr(Column::LeaseUntil, Expr::value(Option::<DateTime<Utc>>::None)))
 }
@@ -203,6 +194,11 @@ fn is_held(row: &Model, lease: &Lease) -> Result<bool> {
     Ok(row.lease_epoch == lease.epoch && state(&row.state)? == JobState::Running)
 }
 
+/// Whether it was the lease that completed the job.
+fn was_completed(row: &Model, lease: &Lease) -> bool {
+    row.lease_epoch == lease.epoch && row.state == JobState::Completed.as_str()
+}
+
 /// The row of the lease's job, as long as the lease is held.
 pub(crate) async fn find_held(transaction: &DatabaseTransaction, lease: &Lease) -> Result<Option<Model>> {
     let row = Entity::find_by_id(lease.job.as_uuid()).lock_exclusive().one(transaction).await?;
@@ -215,11 +211,10 @@ pub(crate) async fn find_held(transaction: &DatabaseTransaction, lease: &Lease) 
 /// The objects carry the epoch of a lease that publishes nothing any more, so nobody else's are among them.
 async fn discard(
     transaction: &DatabaseTransaction,
-    completion: &Completion,
+    outputs: Vec<NewOutput>,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let keys = completion.outputs.iter().map(|output| output.object_key.to_string());
-    garbage::add(transaction, keys, now).await
+    garbage::add(transaction, outputs.iter().map(|output| output.object_key.to_string()), now).await
 }
 
 struct Stamp {

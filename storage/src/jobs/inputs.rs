@@ -4,53 +4,79 @@ use crate::{
     error::{Conflict, Error, Result},
     files::{self, File},
     ids::UserId,
-    rows::voice_profiles,
+    voices,
 };
 use pipeline::{
     media_info::LENGTH_TOLERANCE,
     parameters::{GenerateVideo, Input, InputKind, Parameters},
 };
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter};
+use sea_orm::ConnectionTrait;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
-/// [`Error::MissingInput`], [`Error::Input`] or [`Conflict::VoiceTooLong`] where the job could only fail.
-pub(super) async fn check(
-    database: &impl ConnectionTrait,
-    owner: UserId,
-    parameters: &Parameters,
-    builtin_voices: &[Uuid],
-) -> Result<()> {
-    check_files(database, owner, parameters).await?;
-    match parameters {
-        Parameters::CloneVoice(job) => match job.voice_profile_id {
-            Some(voice) if !builtin_voices.contains(&voice) => check_voice(database, owner, voice).await,
+/// What some jobs name, as far as it is their owner's.
+pub(super) struct Named {
+    files: HashMap<Uuid, File>,
+    voices: HashSet<Uuid>,
+}
+
+impl Named {
+    /// For all the jobs in two statements at most.
+    pub(super) async fn find<'a>(
+        database: &impl ConnectionTrait,
+        owner: UserId,
+        jobs: impl Iterator<Item = &'a Parameters> + Clone,
+    ) -> Result<Self> {
+        let names = jobs.clone().flat_map(Parameters::inputs).map(|input| input.file_id).collect();
+        let files = files::find_all(database, owner, names).await?;
+        let voices = voices::find_all(database, owner, jobs.filter_map(voice).collect()).await?;
+        Ok(Self { files: files.into_iter().map(|file| (file.id.as_uuid(), file)).collect(), voices })
+    }
+
+    /// [`Error::MissingInput`], [`Error::Input`] or [`Conflict::VoiceTooLong`] where the job could only fail.
+    pub(super) fn check(&self, parameters: &Parameters, builtin_voices: &[Uuid]) -> Result<()> {
+        self.check_files(parameters)?;
+        match voice(parameters) {
+            Some(voice) if !builtin_voices.contains(&voice) && !self.voices.contains(&voice) => {
+                Err(missing("voice_profile_id"))
+            }
             Some(_) | None => Ok(()),
-        },
-        Parameters::ExtractAudio(_)
-        | Parameters::Transcribe(_)
-        | Parameters::GenerateVideo(_)
-        | Parameters::DeliverWebhook(_) => Ok(()),
+        }
+    }
+
+    /// As [`Named::check`], for who does not know the built-in voices.
+    pub(super) fn check_files(&self, parameters: &Parameters) -> Result<()> {
+        for input in parameters.inputs() {
+            check_kind(&input, self.files.get(&input.file_id).ok_or_else(|| missing(input.field))?)?;
+        }
+        match parameters {
+            Parameters::GenerateVideo(job) => self.check_lengths(job),
+            Parameters::ExtractAudio(_)
+            | Parameters::Transcribe(_)
+            | Parameters::CloneVoice(_)
+            | Parameters::DeliverWebhook(_) => Ok(()),
+        }
+    }
+
+    fn check_lengths(&self, job: &GenerateVideo) -> Result<()> {
+        let length = |id: Uuid| Some(self.files.get(&id)?.media.as_ref()?.duration_seconds);
+        if let (Some(picture), Some(voice)) = (length(job.original_video_id), length(job.cloned_audio_id))
+            && job.extend.is_none()
+            && voice > picture + LENGTH_TOLERANCE
+        {
+            return Err(Conflict::VoiceTooLong.into());
+        }
+        Ok(())
     }
 }
 
-/// The part of [`check`] that needs nothing but rows.
-pub(super) async fn check_files(
-    database: &impl ConnectionTrait,
-    owner: UserId,
-    parameters: &Parameters,
-) -> Result<()> {
-    let mut found = vec![];
-    for input in parameters.inputs() {
-        let file = files::find(database, owner, input.file_id.into()).await.map_err(missing(input.field))?;
-        check_kind(&input, &file)?;
-        found.push(file);
-    }
+fn voice(parameters: &Parameters) -> Option<Uuid> {
     match parameters {
-        Parameters::GenerateVideo(job) => check_lengths(job, &found),
+        Parameters::CloneVoice(job) => job.voice_profile_id,
         Parameters::ExtractAudio(_)
         | Parameters::Transcribe(_)
-        | Parameters::CloneVoice(_)
-        | Parameters::DeliverWebhook(_) => Ok(()),
+        | Parameters::GenerateVideo(_)
+        | Parameters::DeliverWebhook(_) => None,
     }
 }
 
@@ -68,32 +94,6 @@ fn is_subtitles(file: &File) -> bool {
     ["application/x-subrip", "text/vtt"].iter().any(|kind| file.content_type.starts_with(kind))
 }
 
-fn check_lengths(job: &GenerateVideo, files: &[File]) -> Result<()> {
-    let length = |id: Uuid| {
-        let file = files.iter().find(|file| file.id.as_uuid() == id)?;
-        Some(file.media.as_ref()?.duration_seconds)
-    };
-    if let (Some(picture), Some(voice)) = (length(job.original_video_id), length(job.cloned_audio_id))
-        && job.extend.is_none()
-        && voice > picture + LENGTH_TOLERANCE
-    {
-        return Err(Conflict::VoiceTooLong.into());
-    }
-    Ok(())
-}
-
-async fn check_voice(database: &impl ConnectionTrait, owner: UserId, voice: Uuid) -> Result<()> {
-    let row = voice_profiles::Entity::find_by_id(voice)
-        .filter(voice_profiles::Column::OwnerId.eq(owner.as_uuid()))
-        .one(database)
-        .await?;
-    if row.is_some() { Ok(()) } else { Err(missing("voice_profile_id")(Error::NotFound)) }
-}
-
-fn missing(field: &str) -> impl FnOnce(Error) -> Error {
-    let field = field.to_owned();
-    move |error| match error {
-        Error::NotFound => Error::MissingInput { field },
-        other => other,
-    }
+fn missing(field: &str) -> Error {
+    Error::MissingInput { field: field.to_owned() }
 }

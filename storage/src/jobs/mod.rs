@@ -177,6 +177,6 @@ fn kind(text: &str) -> Result<JobKind> {
     JobKind::parse(text).ok_or_else(|| Error::internal(format!("the row has the unknown kind {text}")))
 }
 
-fn state(text: &str) -> Result<JobState> {
+pub(crate) fn state(text: &str) -> Result<JobState> {
     JobState::parse(text).ok_or_else(|| Error::internal(format!("the row has the unknown state {text}")))
 }

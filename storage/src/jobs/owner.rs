@@ -1,7 +1,9 @@
 //! What the owner of a job sees of it and may do with it.
 
 use super::{
-    Job, Jobs, inputs, returning,
+    Job, Jobs,
+    inputs::Named,
+    returning,
     submit::{Line, next_turn},
     update,
 };
@@ -15,17 +17,18 @@ use crate::{
         jobs::{Column, Entity, Model},
     },
     voices::{self, VoiceProfile},
-    webhooks::{self, Ended},
+    webhooks,
 };
 use pipeline::{
     parameters::JobKind,
     state::{JobState, JobStatus},
 };
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
-    Select,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, QueryTrait, Select, UpdateMany,
     sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement},
 };
+use std::iter::once;
 
 /// Positions beyond this are not counted out.
 const FARTHEST_POSITION: u64 = 10_000;
@@ -94,7 +97,7 @@ impl Jobs {
     pub async fn cancel(&self, owner: UserId, id: JobId) -> Result<Job> {
         let now = self.database.now();
         let transaction = self.database.begin(owner).await?;
-        let row = owned(&transaction, owner, id).await?;
+        let row = owned_alone(&transaction, owner, id).await?;
         let change = match super::state(&row.state)? {
             JobState::Waiting | JobState::Queued => update()
                 .col_expr(Column::State, Expr::value(JobState::Cancelled.as_str()))
@@ -106,14 +109,13 @@ impl Jobs {
             JobState::Running | JobState::Cancelled => return row.try_into(),
             JobState::Completed | JobState::Failed => return Err(Conflict::JobFinished.into()),
         };
-        let job = changed_one(&transaction, change.filter(Column::Id.eq(row.id))).await?;
-        if job.state == JobState::Cancelled {
-            let ended = Ended { row: &row, state: job.state, error: None, now };
-            webhooks::tell(&transaction, ended).await?;
+        let row = changed_one(&transaction, change.filter(Column::Id.eq(row.id))).await?;
+        if row.state == JobState::Cancelled.as_str() {
+            webhooks::tell(&transaction, &row).await?;
         }
         transaction.commit().await?;
         self.nudge(id);
-        Ok(job)
+        row.try_into()
     }
 
     /// Begins a failed job again, with all its attempts. [`Conflict::JobNotFailed`] for any other;
@@ -121,16 +123,15 @@ impl Jobs {
     pub async fn retry(&self, owner: UserId, id: JobId) -> Result<Job> {
         let now = self.database.now();
         let transaction = self.database.begin(owner).await?;
-        let failed = Job::try_from(owned(&transaction, owner, id).await?)?;
+        let failed = Job::try_from(owned_alone(&transaction, owner, id).await?)?;
         if failed.state != JobState::Failed {
             return Err(Conflict::JobNotFailed.into());
         }
-        inputs::check_files(&transaction, owner, &failed.parameters).await?;
+        Named::find(&transaction, owner, once(&failed.parameters)).await?.check_files(&failed.parameters)?;
         let line = Line { kind: failed.kind, priority: failed.priority };
-        let turn = next_turn(&transaction, line, owner).await?;
         let change = update()
             .col_expr(Column::State, Expr::value(JobState::Waiting.as_str()))
-            .col_expr(Column::Turn, Expr::value(turn))
+            .col_expr(Column::Turn, next_turn(line, owner))
             .col_expr(Column::Attempt, Expr::value(0))
             .col_expr(Column::Crashes, Expr::value(0))
             .col_expr(Column::RunAfter, Expr::value(now))
@@ -139,10 +140,10 @@ impl Jobs {
             .col_expr(Column::Error, Expr::value(Option::<serde_json::Value>::None))
             .col_expr(Column::FinishedAt, Expr::value(Option::<chrono::DateTime<chrono::Utc>>::None))
             .filter(Column::Id.eq(id.as_uuid()));
-        let job = changed_one(&transaction, change).await?;
+        let row = changed_one(&transaction, change).await?;
         transaction.commit().await?;
         self.nudge(id);
-        Ok(job)
+        row.try_into()
     }
 
     async fn page(&self, narrowed: Select<Entity>, page: &Page) -> Result<Listing<Job>> {
@@ -172,12 +173,16 @@ pub(super) fn narrowed(of: Select<Entity>, filter: &JobFilter, page: &Page) -> R
 }
 
 async fn owned(database: &impl ConnectionTrait, owner: UserId, id: JobId) -> Result<Model> {
-    let row = Entity::find_by_id(id.as_uuid())
-        .filter(Column::OwnerId.eq(owner.as_uuid()))
-        .filter(asked_for())
-        .one(database)
-        .await?;
-    row.ok_or(Error::NotFound)
+    of_owner(owner, id).one(database).await?.ok_or(Error::NotFound)
+}
+
+/// As [`owned`], and nobody else changes the row meanwhile: whoever claims a job does so without the owner's turn.
+async fn owned_alone(transaction: &DatabaseTransaction, owner: UserId, id: JobId) -> Result<Model> {
+    of_owner(owner, id).lock_exclusive().one(transaction).await?.ok_or(Error::NotFound)
+}
+
+fn of_owner(owner: UserId, id: JobId) -> Select<Entity> {
+    Entity::find_by_id(id.as_uuid()).filter(Column::OwnerId.eq(owner.as_uuid())).filter(asked_for())
 }
 
 /// Not a job of the engine's own, which nobody sees.
@@ -185,8 +190,8 @@ fn asked_for() -> Expr {
     Column::Kind.is_not_in(JobKind::INTERNAL.map(JobKind::as_str))
 }
 
-async fn changed_one(database: &impl ConnectionTrait, change: sea_orm::UpdateMany<Entity>) -> Result<Job> {
-    returning(database, change).await?.pop().ok_or(Error::NotFound)?.try_into()
+async fn changed_one(database: &impl ConnectionTrait, change: UpdateMany<Entity>) -> Result<Model> {
+    returning(database, change).await?.pop().ok_or(Error::NotFound)
 }
 
 /// The jobs of the same kind that go before this one, in parts that each lie together in the index.

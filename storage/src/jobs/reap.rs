@@ -59,7 +59,7 @@ impl Jobs {
 
     /// The state in which the job is now, unless its lease holds after all.
     async fn reap_one(&self, seen: Model, now: DateTime<Utc>) -> Result<Option<JobState>> {
-        let transaction = self.database.begin(seen.owner_id).await?;
+        let transaction = self.database.begin_beside(seen.owner_id).await?;
         let still =
             expired(now, &[]).filter(Column::Id.eq(seen.id)).filter(Column::LeaseEpoch.eq(seen.lease_epoch));
         let Some(row) = still.lock_exclusive().one(&transaction).await? else { return Ok(None) };
@@ -84,17 +84,16 @@ async fn take_back(transaction: &DatabaseTransaction, row: &Model, now: DateTime
     let lease = Lease { job: row.id.into(), owner: row.owner_id.into(), epoch: row.lease_epoch };
     let crashes = row.crashes + 1;
     if row.cancel_requested_at.is_some() {
-        end(transaction, row, End::cancelled(now)).await?;
+        end(transaction, &lease, End::cancelled(now)).await?;
         return Ok(JobState::Cancelled);
     }
     if crashes.unsigned_abs() >= MAX_CRASHES {
         let counted = super::update().col_expr(Column::Crashes, Expr::value(crashes));
         held(counted, &lease).exec(transaction).await?;
-        end(transaction, row, End::failed(&Failure::poison(), now)?).await?;
+        end(transaction, &lease, End::failed(&Failure::poison(), now)?).await?;
         return Ok(JobState::Failed);
     }
-    let change = wait_again(transaction, row)
-        .await?
+    let change = wait_again(row)?
         .col_expr(Column::Crashes, Expr::value(crashes))
         .col_expr(Column::RunAfter, Expr::value(now));
     held(change, &lease).exec(transaction).await?;

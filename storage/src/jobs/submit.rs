@@ -1,11 +1,11 @@
 //! A job's beginning: one transaction from the check of its inputs to its row on the disk.
 
-use super::{Job, Jobs, inputs};
+use super::{Job, Jobs, inputs::Named};
 use crate::{
     error::{Conflict, Error, Result},
-    files::{Room, check_room},
     ids::{JobId, ProjectId, UserId},
     projects,
+    quota::{Room, check_room},
     rows::{idempotency_keys, job_inputs, jobs},
     webhooks::Callback,
 };
@@ -17,10 +17,11 @@ use pipeline::{
     trace::TraceParent,
 };
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, ModelTrait, QueryFilter, QueryOrder,
-    QuerySelect, Select, Set,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, Iterable, ModelTrait, QueryFilter,
+    QueryOrder, QuerySelect, QueryTrait, Select, Set,
+    sea_query::{Expr, ExprTrait, Func, Query},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, iter::once};
 use uuid::Uuid;
 
 /// How long an idempotency key answers with the job it made.
@@ -63,16 +64,20 @@ impl Jobs {
     /// [`Conflict::IdempotencyKeyReused`].
     pub async fn submit(&self, new: NewJob) -> Result<Submitted> {
         let now = self.database.now();
-        let transaction = self.database.begin(new.owner).await?;
+        let transaction = match new.idempotency {
+            Some(_) => self.database.begin(new.owner).await?,
+            // What the check reads nobody changes beside it, and jobs that get the same turn go by their age.
+            None => self.database.begin_beside(new.owner).await?,
+        };
         if let Some(idempotency) = &new.idempotency
             && let Some(job) = same(&transaction, new.owner, idempotency, now).await?
         {
             return Ok(Submitted::Same(job));
         }
-        inputs::check(&transaction, new.owner, &new.parameters, &new.builtin_voices).await?;
+        let named = Named::find(&transaction, new.owner, once(&new.parameters)).await?;
+        named.check(&new.parameters, &new.builtin_voices)?;
         check_project_and_room(&transaction, (new.owner, new.project), self.default_quota_bytes).await?;
-        let row = insert(&transaction, &new, now).await?;
-        let job = Job::try_from(row)?;
+        let job = insert(&transaction, &new, now).await?;
         insert_inputs(&transaction, job.id, &job.parameters).await?;
         if let Some(idempotency) = new.idempotency {
             keep_key(&transaction, (new.owner, idempotency), (job.id, now)).await?;
@@ -118,15 +123,22 @@ pub(super) async fn keep_key(
 
 /// The jobs that one owner has waiting take turns with those of others: each gets the turn after the owner's last,
 /// and a newcomer that of the first in line. In the order of turns, nobody waits for the end of another's batch.
-pub(super) async fn next_turn(database: &impl ConnectionTrait, line: Line, owner: UserId) -> Result<i64> {
-    let first = first_turn(database, line).await?.unwrap_or(0);
-    let own_last: Option<i64> = turns_of(line, owner).into_tuple().one(database).await?;
-    Ok(own_last.map_or(first, |last| first.max(last + 1)))
+pub(super) fn next_turn(line: Line, owner: UserId) -> Expr {
+    let own_last = Expr::SubQuery(None, Box::new(turns_of(line, owner).into_query().into()));
+    // Of a null and a number, the greatest is the number in Postgres and null in SQLite.
+    let later = Func::greatest([first_turn(line), own_last.add(1)]);
+    Func::coalesce([later.into(), first_turn(line), Expr::val(0)]).into()
 }
 
-/// The turn of the first in line, which a job gets that comes back.
-pub(super) async fn first_turn(database: &impl ConnectionTrait, line: Line) -> Result<Option<i64>> {
-    Ok(turns(line).into_tuple().one(database).await?)
+/// As [`next_turn`], for a row that is not written at once.
+pub(super) async fn ask_next_turn(database: &impl ConnectionTrait, line: Line, owner: UserId) -> Result<i64> {
+    let row = database.query_one(Query::select().expr(next_turn(line, owner))).await?;
+    row.map_or(Ok(0), |row| Ok(row.try_get_by_index(0)?))
+}
+
+/// The turn of the first in line, which a job gets that comes back; null where nobody waits.
+pub(super) fn first_turn(line: Line) -> Expr {
+    Expr::SubQuery(None, Box::new(turns(line).into_query().into()))
 }
 
 /// The first turn in line.
@@ -213,16 +225,20 @@ pub(super) async fn same(
 }
 
 /// Puts the row in line, whatever it says: see [`Jobs::submit`] for what is to be looked at before.
-pub(crate) async fn insert(
-    database: &impl ConnectionTrait,
-    new: &NewJob,
-    now: DateTime<Utc>,
-) -> Result<jobs::Model> {
+pub(crate) async fn insert(database: &impl ConnectionTrait, new: &NewJob, now: DateTime<Utc>) -> Result<Job> {
+    // The database finds its turn, which nobody is told.
+    let row = row(new, 0, now)?;
     let line = Line { kind: new.parameters.kind(), priority: new.priority };
-    let row = row(new, next_turn(database, line, new.owner).await?, now)?;
-    let active = jobs::ActiveModel::from(row.clone()).reset_all();
-    jobs::Entity::insert(active).exec_without_returning(database).await?;
-    Ok(row)
+    let active = jobs::ActiveModel::from(row.clone());
+    let mut insert = Query::insert();
+    insert.into_table(jobs::Entity).columns(jobs::Column::iter());
+    let values = jobs::Column::iter().filter_map(|column| match column {
+        jobs::Column::Turn => Some(next_turn(line, new.owner)),
+        column => active.get(column).into_value().map(Expr::Value),
+    });
+    insert.values(values).map_err(Error::internal)?;
+    database.execute(&insert).await?;
+    Job::try_from(row)
 }
 
 /// A job that waits for its turn.

@@ -10,10 +10,11 @@ use super::{
 };
 use crate::{
     error::{Conflict, Error, Result},
-    files::{Room, check_room, stored_size},
+    files::stored_size,
     garbage,
     ids::{RecordingId, UserId},
     objects::{ObjectKey, StagedObject},
+    quota::{Room, check_room},
 };
 use chrono::{DateTime, Utc};
 use sea_orm::{

@@ -10,10 +10,11 @@ pub(crate) use s3::S3Parts;
 use crate::{
     database::Database,
     error::{Error, Result},
-    files::{Room, check_room, stored_size},
+    files::stored_size,
     garbage,
     ids::{UploadId, UserId},
     objects::{Objects, StagedObject},
+    quota::{Room, check_room},
     rows::uploads::{ActiveModel, Column, Entity, Model},
 };
 use async_trait::async_trait;
@@ -23,7 +24,6 @@ use sea_orm::{
 };
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use uuid::Uuid;
 
 /// Usual size of a part, in bytes. Larger uploads have larger parts, so that there are no more than [`MOST_PARTS`].
 const PART_SIZE: u64 = 8 << 20;
@@ -272,12 +272,6 @@ pub(crate) async fn end(database: &impl ConnectionTrait, owner: UserId, id: Uplo
         .exec(database)
         .await?;
     if removed.rows_affected == 0 { Err(Error::NotFound) } else { Ok(()) }
-}
-
-/// What the owner's unfinished uploads will take once they are files.
-pub(crate) async fn pending_bytes(database: &impl ConnectionTrait, owner: UserId) -> Result<u64> {
-    let rows = Entity::find().filter(Column::OwnerId.eq(Uuid::from(owner))).all(database).await?;
-    Ok(rows.iter().map(|row| row.size_bytes.unsigned_abs()).sum())
 }
 
 fn from_row(row: Model) -> Result<Upload> {

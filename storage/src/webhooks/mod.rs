@@ -5,7 +5,7 @@ mod ends;
 mod keys;
 mod rows;
 
-pub(crate) use ends::{Ended, tell};
+pub(crate) use ends::tell;
 pub use keys::{OVERLAP, SigningKey, SigningKeys};
 
 use crate::{
