@@ -6,7 +6,7 @@ use crate::{
     error::{Conflict, Error, Result},
     garbage,
     ids::{FileId, JobId, ProjectId, UploadId, UserId},
-    objects::{ObjectKey, Objects, StagedObject},
+    objects::{ObjectKey, Objects, StagedObject, s3::Multipart},
     page::{Keys, Listing, Page, Position, listing, narrow},
     projects,
     quota::{self, Room, Usage, check_room},
@@ -97,7 +97,8 @@ impl Files {
         let id = FileId::new();
         // The object store may have put it together from parts.
         let stored = new.staged.stored.clone();
-        let object_key = stored.clone().map_or_else(|| object_key(id.as_uuid()), Ok)?;
+        let object_key =
+            stored.as_ref().map_or_else(|| object_key(id.as_uuid()), |stored| Ok(stored.key.clone()))?;
         let size_bytes = new.staged.size_bytes;
         let now = self.database.now();
         let row = ActiveModel {
@@ -118,7 +119,8 @@ impl Files {
         };
         self.objects.publish(new.staged, &object_key).await?;
         let room = Room { owner: new.owner, size_bytes };
-        let entry = Entry { room, project_name: new.project_name, upload: new.upload, recording };
+        let upload = new.upload.map(|id| Joined { id, stored: stored.as_ref() });
+        let entry = Entry { room, project_name: new.project_name, upload, recording };
         let inserted = self.insert_row(row, entry).await;
         // One that came in parts is its upload's, which may be another file by now; or it is left to sweep.
         if inserted.is_err()
@@ -183,7 +185,7 @@ impl Files {
         let Entry { room, project_name, upload, recording } = entry;
         let transaction = self.database.begin(room.owner).await?;
         if let Some(upload) = upload {
-            uploads::end(&transaction, room.owner, upload).await?;
+            uploads::end_joined(&transaction, (room.owner, upload.id), upload.stored).await?;
         }
         if let Some(recording) = recording {
             chunks::discard(&transaction, recording.id, self.database.now()).await?;
@@ -209,8 +211,14 @@ impl Files {
 struct Entry<'a> {
     room: Room,
     project_name: Option<String>,
-    upload: Option<UploadId>,
+    upload: Option<Joined<'a>>,
     recording: Option<&'a Recording>,
+}
+
+struct Joined<'a> {
+    id: UploadId,
+    /// As the store has it, where the store joined it.
+    stored: Option<&'a Multipart>,
 }
 
 impl FileKind {

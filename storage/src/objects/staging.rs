@@ -1,6 +1,6 @@
 //! Bytes on their way to become an object: in a file of our own, counted and hashed as they come.
 
-use super::{ObjectKey, ObjectMeta};
+use super::{ObjectMeta, s3::Multipart};
 use crate::error::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::{
@@ -37,8 +37,8 @@ pub struct StagedObject {
     pub size_bytes: u64,
     /// Lower-case hexadecimal.
     pub sha256: String,
-    /// The object that has the same bytes already, for they came by way of the store.
-    pub(crate) stored: Option<ObjectKey>,
+    /// The object that has the same bytes already, for they came by way of the store, and the upload that it was joined of.
+    pub(crate) stored: Option<Multipart>,
 }
 
 impl StagingDirectory {

@@ -13,14 +13,15 @@ use crate::{
     files::stored_size,
     garbage,
     ids::{UploadId, UserId},
-    objects::{Objects, StagedObject},
+    objects::{Objects, StagedObject, s3::Multipart},
     quota::{Room, check_room},
     rows::uploads::{ActiveModel, Column, Entity, Model},
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DeleteMany, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -266,11 +267,26 @@ impl Upload {
 
 /// Deletes the row. [`Error::NotFound`] where somebody did so before.
 pub(crate) async fn end(database: &impl ConnectionTrait, owner: UserId, id: UploadId) -> Result<()> {
-    let removed = Entity::delete_many()
-        .filter(Column::Id.eq(id.as_uuid()))
-        .filter(Column::OwnerId.eq(owner.as_uuid()))
-        .exec(database)
-        .await?;
+    delete(database, row_of(owner, id)).await
+}
+
+/// As [`end`], for a file of what was joined. [`Error::NotFound`] too where parts have come again since.
+pub(crate) async fn end_joined(
+    database: &impl ConnectionTrait,
+    (owner, id): (UserId, UploadId),
+    joined: Option<&Multipart>,
+) -> Result<()> {
+    let row = row_of(owner, id);
+    let as_joined = joined.map(|joined| Column::StoreName.eq(joined.name.as_str()));
+    delete(database, as_joined.into_iter().fold(row, DeleteMany::filter)).await
+}
+
+fn row_of(owner: UserId, id: UploadId) -> DeleteMany<Entity> {
+    Entity::delete_many().filter(Column::Id.eq(id.as_uuid())).filter(Column::OwnerId.eq(owner.as_uuid()))
+}
+
+async fn delete(database: &impl ConnectionTrait, row: DeleteMany<Entity>) -> Result<()> {
+    let removed = row.exec(database).await?;
     if removed.rows_affected == 0 { Err(Error::NotFound) } else { Ok(()) }
 }
 

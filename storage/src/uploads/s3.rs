@@ -35,8 +35,9 @@ impl S3Parts {
         staging.finish().await
     }
 
-    /// Lets parts come again after they were joined: a new upload gets them as they are, and the object goes. The upload
-    /// under its new name, which may be another process' doing.
+    /// Lets parts come again after they were joined: a new upload gets them as they are. The upload under its new name, which
+    /// may be another process' doing. The object stays until they are joined again, or dropped: somebody may be making a file
+    /// of it, which the new name forbids unless it has been done.
     async fn reopen(&self, upload: &Upload) -> Result<Multipart> {
         let (bucket, key) = (self.objects.bucket(), object_key(upload.id.as_uuid())?);
         let reopened = match bucket.begin_from(&key, upload.part_size).await {
@@ -54,7 +55,6 @@ impl S3Parts {
             bucket.abort(&reopened).await?;
             return self.renamed(upload).await;
         }
-        bucket.delete(&key).await?;
         Ok(reopened)
     }
 
@@ -126,7 +126,7 @@ impl Parts for S3Parts {
             self.reopen(upload).await?;
             return Err(Conflict::ChecksumMismatch.into());
         }
-        staged.stored = Some(multipart.key);
+        staged.stored = Some(multipart);
         Ok(staged)
     }
 

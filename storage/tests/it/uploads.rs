@@ -129,6 +129,33 @@ async fn a_file_of_an_upload_is_what_came() {
 }
 
 #[tokio::test]
+async fn a_part_that_comes_late_takes_no_bytes_from_a_file_in_the_making() {
+    let (world, storage, ada) = roomy().await;
+    let content = vec![7; 9 * MIB as usize];
+    let upload = begin(&storage, ada, &content, None).await;
+    let (first, second) = content.split_at(8 * MIB as usize);
+    storage.uploads.put_part(&upload, 1, first).await.unwrap();
+    storage.uploads.put_part(&upload, 2, second).await.unwrap();
+    let (staged, _) = storage.uploads.assemble(ada, upload.id).await.unwrap();
+    // The first try of a part, which its client took for lost.
+    storage.uploads.put_part(&upload, 2, second).await.unwrap();
+    let new = NewFile { staged, upload: Some(upload.id), ..world.new_file(ada, None).await };
+    let file = match storage.files.insert(new).await {
+        Ok(file) => file,
+        Err(Error::NotFound) => {
+            let (staged, _) = storage.uploads.assemble(ada, upload.id).await.unwrap();
+            let new = NewFile { staged, upload: Some(upload.id), ..world.new_file(ada, None).await };
+            storage.files.insert(new).await.unwrap()
+        }
+        Err(error) => panic!("{error}"),
+    };
+    storage.uploads.remove_parts(upload.id).await.unwrap();
+    assert!(world.read(&file).await == content);
+    assert!(storage.uploads.put_part(&upload, 2, second).await.is_err(), "it is a file now");
+    assert!(world.read(&file).await == content);
+}
+
+#[tokio::test]
 async fn uploads_are_their_owners_and_count_before_they_are_files() {
     let world = World::new().await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
