@@ -40,6 +40,7 @@ pub mod voices;
 pub mod webhooks;
 pub mod workers;
 
+use crate::sweep::Orphans;
 use crate::{
     agents::Agents,
     api_keys::ApiKeys,
@@ -123,6 +124,7 @@ pub struct Storage {
     database: Database,
     broker: Option<Broker>,
     retention: Option<Duration>,
+    orphans: Orphans,
 }
 
 impl Storage {
@@ -183,6 +185,7 @@ impl Storage {
             database,
             broker,
             retention: config.retention,
+            orphans: Orphans::default(),
         })
     }
 

@@ -10,23 +10,30 @@ use crate::{
     ids::{FileId, UserId},
     jobs::KEY_LIFETIME,
     live_names, logins,
-    objects::ObjectKey,
+    objects::{ObjectKey, PREFIXES},
     password_resets,
     rooms::{recordings, rows::recording_chunks},
     rows::{files as file_rows, idempotency_keys, jobs, uploads, voice_profiles},
     webhooks, workers,
 };
 use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
 use pipeline::state::JobState;
 use sea_orm::{ColumnTrait, EntityTrait, ModelTrait, QueryFilter, QueryOrder, QuerySelect};
 use std::{
     collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 use uuid::Uuid;
 
 /// Bytes without a row are left alone for this long: their row may be on its way.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
+/// They are old when they go, and to find them takes a look at all that there is.
+const ORPHANS_EVERY: Duration = Duration::from_secs(6 * 3600);
 /// How long what guests said is kept, of whom nobody can ask for it.
 const GUESTS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Rows looked at in one go.
@@ -48,6 +55,21 @@ pub struct Swept {
     pub live_names: u64,
 }
 
+/// When this process last looked for objects without a row, in seconds since 1970.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Orphans(Arc<AtomicI64>);
+
+impl Orphans {
+    fn are_due(&self, now: DateTime<Utc>) -> bool {
+        now.timestamp().saturating_sub(self.0.load(Ordering::Relaxed))
+            >= ORPHANS_EVERY.as_secs().cast_signed()
+    }
+
+    fn were_swept(&self, now: DateTime<Utc>) {
+        self.0.store(now.timestamp(), Ordering::Relaxed);
+    }
+}
+
 impl Storage {
     /// Safe beside everything else, at any time; often enough is every few minutes.
     pub async fn sweep(&self) -> Result<Swept> {
@@ -62,7 +84,7 @@ impl Storage {
         };
         if let Some(kept) = self.retention {
             recordings::sweep(&self.database, now - kept).await?;
-            webhooks::sweep(self.database.writer(), now - kept).await?;
+            webhooks::sweep(&self.database, now - kept).await?;
         }
         let idempotency_keys = self.sweep_keys(now - KEY_LIFETIME).await?;
         let logins = logins::sweep(&self.database, now - Duration::from_secs(24 * 3600)).await?;
@@ -72,10 +94,13 @@ impl Storage {
         let live_names = live_names::sweep(&self.database, now).await?;
         let campaigns = course::complete(&self.database).await?;
         let uploads = self.uploads.sweep().await?;
-        let before = SystemTime::from(now) - ORPHAN_AGE;
+        let mut objects = garbage::collect(&self.database, self.objects.as_ref()).await?;
+        if self.orphans.are_due(now) {
+            objects += self.sweep_orphans(SystemTime::from(now) - ORPHAN_AGE).await?;
+            self.orphans.were_swept(now);
+        }
+        // Last, for it needs rights in the store that the rest does not.
         let staged = self.sweep_staging().await?;
-        let garbage = garbage::collect(&self.database, self.objects.as_ref()).await?;
-        let objects = garbage + self.sweep_orphans(before).await?;
         Ok(Swept {
             files,
             jobs,
@@ -182,18 +207,24 @@ impl Storage {
     /// were lost. `previews/` is a cache, whose objects never have a row: what is old there is made again when asked.
     async fn sweep_orphans(&self, before: SystemTime) -> Result<u64> {
         let mut swept = 0;
-        for prefix in ["files/", "jobs/", "voices/", "recordings/", "previews/"] {
-            let mut old = self.objects.list(prefix).await?;
-            old.retain(|(_, published)| *published < before);
-            for chunk in old.chunks(BATCH as usize) {
-                let keys: Vec<&ObjectKey> = chunk.iter().map(|(key, _)| key).collect();
-                let referenced = self.referenced(&keys).await?;
-                let unknown = |key: &&ObjectKey| !referenced.contains(key.as_str());
-                let unknown: Vec<ObjectKey> = keys.into_iter().filter(unknown).cloned().collect();
-                swept += garbage::delete_all(self.objects.as_ref(), &unknown).await.len() as u64;
+        for prefix in PREFIXES {
+            let mut pages = self.objects.pages(prefix);
+            while let Some(mut page) = pages.try_next().await? {
+                page.retain(|(_, published)| *published < before);
+                for chunk in page.chunks(BATCH as usize) {
+                    swept += self.sweep_unknown(chunk).await?;
+                }
             }
         }
         Ok(swept)
+    }
+
+    async fn sweep_unknown(&self, old: &[(ObjectKey, SystemTime)]) -> Result<u64> {
+        let keys: Vec<&ObjectKey> = old.iter().map(|(key, _)| key).collect();
+        let referenced = self.referenced(&keys).await?;
+        let unknown = |key: &&ObjectKey| !referenced.contains(key.as_str());
+        let unknown: Vec<ObjectKey> = keys.into_iter().filter(unknown).cloned().collect();
+        Ok(garbage::delete_all(self.objects.as_ref(), &unknown).await.len() as u64)
     }
 
     async fn referenced(&self, keys: &[&ObjectKey]) -> Result<HashSet<String>> {

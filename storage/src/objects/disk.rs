@@ -7,6 +7,10 @@ use super::{
 };
 use crate::error::{Error, Result};
 use async_trait::async_trait;
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use std::{
     collections::HashSet,
     fs, io,
@@ -103,9 +107,9 @@ impl Objects for DiskObjects {
         Ok(left)
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<(ObjectKey, SystemTime)>> {
+    fn pages<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<Vec<(ObjectKey, SystemTime)>>> {
         let (root, prefix) = (self.objects.clone(), prefix.to_owned());
-        blocking(move || list(&root, &prefix)).await
+        stream::once(blocking(move || list(&root, &prefix))).boxed()
     }
 
     async fn ping(&self) -> Result<()> {

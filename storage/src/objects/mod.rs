@@ -10,8 +10,12 @@ pub use staging::{StagedObject, Staging};
 
 use crate::error::{Error, Result};
 use async_trait::async_trait;
+use futures_util::{TryStreamExt, stream::BoxStream};
 use std::{collections::HashSet, fmt, ops::Range, path::Path, str::FromStr, time::SystemTime};
 use tokio::io::AsyncRead;
+
+/// What the keys of all our objects begin with.
+pub(crate) const PREFIXES: [&str; 5] = ["files/", "jobs/", "voices/", "recordings/", "previews/"];
 
 /// The name of an object: parts of letters, digits, `.`, `_` and `-`, joined by `/`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,8 +70,14 @@ pub trait Objects: Send + Sync {
     /// Deletes them all, as [`Objects::delete`] does; those that it could not are returned.
     async fn delete_all(&self, keys: &[ObjectKey]) -> Result<HashSet<ObjectKey>>;
 
-    /// The objects whose key starts with `prefix`, and when each was published, in no order.
-    async fn list(&self, prefix: &str) -> Result<Vec<(ObjectKey, SystemTime)>>;
+    /// The objects whose key starts with `prefix`, and when each was published, in no order, as many at a time as the store
+    /// tells of at once.
+    fn pages<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<Vec<(ObjectKey, SystemTime)>>>;
+
+    /// All of [`Objects::pages`], for a prefix with few.
+    async fn list(&self, prefix: &str) -> Result<Vec<(ObjectKey, SystemTime)>> {
+        self.pages(prefix).try_concat().await
+    }
 
     /// Whether the objects can be reached.
     async fn ping(&self) -> Result<()>;

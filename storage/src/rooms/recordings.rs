@@ -276,6 +276,8 @@ pub(crate) async fn sweep(database: &Database, before: DateTime<Utc>) -> Result<
         .filter(Column::LastChunkAt.lt(before))
         .filter(Column::StoppedAt.lt(before))
         .filter(Column::Chunks.gt(0))
+        // A chunk may come after all.
+        .lock_exclusive()
         .all(&transaction)
         .await?;
     for row in failed {

@@ -11,6 +11,7 @@ pub use keys::{OVERLAP, SigningKey, SigningKeys};
 use crate::{
     database::Database,
     error::{Error, Result},
+    garbage,
     ids::{DeliveryId, JobId, UserId},
     jobs::{Jobs, Lease, find_held, update},
     page::{Keys, Listing, Page, Position, listing, narrow},
@@ -305,13 +306,26 @@ impl TryFrom<attempts::Model> for Attempt {
 }
 
 /// Removes the deliveries from before `before`, but for those that are still tried.
-pub(crate) async fn sweep(database: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<u64> {
-    let swept = deliveries::Entity::delete_many()
-        .filter(deliveries::Column::CreatedAt.lt(before))
-        .filter(deliveries::Column::Status.ne(DeliveryStatus::Pending.as_str()))
-        .exec(database)
-        .await?;
-    Ok(swept.rows_affected)
+pub(crate) async fn sweep(database: &Database, before: DateTime<Utc>) -> Result<()> {
+    loop {
+        let old: Vec<Uuid> = deliveries::Entity::find()
+            .filter(deliveries::Column::CreatedAt.lt(before))
+            .filter(deliveries::Column::Status.ne(DeliveryStatus::Pending.as_str()))
+            .limit(garbage::BATCH)
+            .select_only()
+            .column(deliveries::Column::Id)
+            .into_tuple()
+            .all(database.reader())
+            .await?;
+        if old.is_empty() {
+            return Ok(());
+        }
+        let old = deliveries::Entity::delete_many().filter(deliveries::Column::Id.is_in(old));
+        // One may be tried again since.
+        old.filter(deliveries::Column::Status.ne(DeliveryStatus::Pending.as_str()))
+            .exec(database.writer())
+            .await?;
+    }
 }
 
 async fn owned(database: &impl ConnectionTrait, owner: UserId, id: DeliveryId) -> Result<deliveries::Model> {
@@ -330,8 +344,5 @@ async fn state_of(database: &impl ConnectionTrait, job: JobId) -> Result<Option<
         .into_tuple()
         .one(database)
         .await?;
-    let known = |text: String| {
-        JobState::parse(&text).ok_or_else(|| Error::internal(format!("the row has the unknown state {text}")))
-    };
-    state.map(known).transpose()
+    state.map(|text| crate::jobs::state(&text)).transpose()
 }

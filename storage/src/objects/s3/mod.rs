@@ -23,7 +23,10 @@ use aws_sdk_s3::{
     types::{ChecksumAlgorithm, Delete, ObjectIdentifier},
 };
 use failure::{failed, is_unsupported};
-use futures_util::{StreamExt, stream};
+use futures_util::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
 use std::{
     collections::HashSet,
     fmt,
@@ -109,7 +112,7 @@ impl Objects for S3Objects {
     }
 
     async fn publish(&self, staged: StagedObject, key: &ObjectKey) -> Result<()> {
-        if staged.stored.as_ref() == Some(key) {
+        if staged.stored.as_ref().is_some_and(|stored| stored.key == *key) {
             return Ok(());
         }
         self.bucket.upload(staged.path(), staged.size_bytes, key).await
@@ -142,8 +145,8 @@ impl Objects for S3Objects {
         Ok(left)
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<(ObjectKey, SystemTime)>> {
-        self.bucket.list(prefix).await
+    fn pages<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<Vec<(ObjectKey, SystemTime)>>> {
+        self.bucket.pages(prefix).boxed()
     }
 
     async fn ping(&self) -> Result<()> {
@@ -226,19 +229,20 @@ impl Bucket {
         Ok(left.filter_map(async |left| left).collect().await)
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<(ObjectKey, SystemTime)>> {
+    fn pages(&self, prefix: &str) -> impl Stream<Item = Result<Vec<(ObjectKey, SystemTime)>>> {
         let request = self.client.list_objects_v2().bucket(&self.name);
         let request = request.prefix(format!("{}{prefix}", self.prefix));
-        let mut pages = request.into_paginator().send();
-        let mut found = vec![];
-        while let Some(page) = pages.next().await {
-            for object in page.map_err(|cause| failed("ListObjectsV2", cause))?.contents() {
-                let key = object.key().and_then(|full| self.key(full));
-                let published = object.last_modified().and_then(|time| SystemTime::try_from(*time).ok());
-                found.extend(key.zip(published));
-            }
-        }
-        Ok(found)
+        stream::try_unfold(request.into_paginator().send(), async |mut pages| {
+            let Some(page) = pages.next().await else { return Ok(None) };
+            let page = page.map_err(|cause| failed("ListObjectsV2", cause))?;
+            Ok(Some((page.contents().iter().filter_map(|object| self.listed(object)).collect(), pages)))
+        })
+    }
+
+    /// None where it is none of ours.
+    fn listed(&self, object: &aws_sdk_s3::types::Object) -> Option<(ObjectKey, SystemTime)> {
+        let published = SystemTime::try_from(*object.last_modified()?).ok()?;
+        Some((self.key(object.key()?)?, published))
     }
 
     /// The size of the object, where it is there.

@@ -3,7 +3,7 @@
 use super::{AT_ONCE, Bucket, PART_SIZE, connect::timeouts, failed, failure::is_unsupported};
 use crate::{
     error::{Error, Result},
-    objects::ObjectKey,
+    objects::{ObjectKey, PREFIXES},
 };
 use aws_sdk_s3::{
     config::Builder,
@@ -138,7 +138,7 @@ impl Bucket {
                 else {
                     continue;
                 };
-                if SystemTime::try_from(*begun).is_ok_and(|begun| begun < before) {
+                if self.is_ours(key) && SystemTime::try_from(*begun).is_ok_and(|begun| begun < before) {
                     self.abort_named(key.to_owned(), name.to_owned()).await?;
                     aborted += 1;
                 }
@@ -148,6 +148,12 @@ impl Bucket {
             }
             (key_marker, name_marker) = (page.next_key_marker, page.next_upload_id_marker);
         }
+    }
+
+    /// The bucket may be shared with other programs.
+    fn is_ours(&self, full: &str) -> bool {
+        let key = full.strip_prefix(&self.prefix);
+        key.is_some_and(|key| PREFIXES.iter().any(|prefix| key.starts_with(prefix)))
     }
 
     /// Waits until the memory for it is free.
