@@ -4,19 +4,25 @@
 //! serves it better than its own polling for the lock would. In Postgres all share one pool, and changes of one owner
 //! follow one another by an advisory lock, while those of different owners run side by side.
 
-use crate::{clock::Clock, error::Result};
+use crate::{
+    clock::Clock,
+    error::{Error, Result},
+};
 use chrono::{DateTime, Utc};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::Mutex, time::timeout};
 use uuid::Uuid;
 
 const READERS: u32 = 8;
 /// How long a statement waits for a connection, and then for another process' lock.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// So many that two owners hardly ever share one.
+const GATES: usize = 1024;
 /// How often the clock is set by that of Postgres. What quartz drifts meanwhile is far below the time that statements take.
 const CLOCK_CHECK: Duration = Duration::from_secs(30);
 
@@ -37,6 +43,8 @@ pub(crate) struct Database {
     reader: DatabaseConnection,
     writer: DatabaseConnection,
     clock: Clock,
+    /// A turn goes through the one that its number says.
+    gates: Arc<[Mutex<()>]>,
 }
 
 /// Whose changes follow one another. Transactions of different turns may run side by side where the database lets them,
@@ -52,10 +60,10 @@ impl Database {
             // The writer comes first: it puts the file into WAL mode, in which the readers do not block it.
             let writer = connect(url, 1).await?;
             let reader = connect(url, READERS).await?;
-            return Ok(Self { reader, writer, clock });
+            return Ok(Self { reader, writer, clock, gates: gates() });
         }
         let pool = connect(url, connections).await?;
-        let database = Self { reader: pool.clone(), writer: pool, clock };
+        let database = Self { reader: pool.clone(), writer: pool, clock, gates: gates() };
         database.set_clock().await?;
         tokio::spawn(keep_clock(database.clone()));
         Ok(database)
@@ -84,6 +92,10 @@ impl Database {
     }
 
     async fn begin_by(&self, lock: &str, Turn(key): Turn) -> Result<DatabaseTransaction> {
+        // Whoever waits for a turn keeps a connection meanwhile. One of each turn may, so that the rest of the connections are
+        // there for others.
+        let gate = &self.gates[key.unsigned_abs() as usize % self.gates.len()];
+        let entered = timeout(PATIENCE, gate.lock()).await.map_err(Error::internal)?;
         let options = TransactionOptions {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
@@ -93,6 +105,7 @@ impl Database {
             let lock = Statement::from_sql_and_values(DbBackend::Postgres, lock, [key.into()]);
             transaction.execute_raw(lock).await?;
         }
+        drop(entered);
         Ok(transaction)
     }
 
@@ -131,13 +144,20 @@ impl Turn {
     }
 }
 
+fn gates() -> Arc<[Mutex<()>]> {
+    (0..GATES).map(|_| Mutex::new(())).collect()
+}
+
 /// Sets the clock now and then, as long as the process lives. While it cannot be asked for, ours goes on by itself.
 async fn keep_clock(database: Database) {
     let mut ticks = tokio::time::interval(CLOCK_CHECK);
     loop {
         ticks.tick().await;
         if let Err(error) = database.set_clock().await {
-            tracing::debug!(%error, "could not ask the database for the time");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not ask the database for the time"
+            );
         }
     }
 }

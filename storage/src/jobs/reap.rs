@@ -34,23 +34,30 @@ impl Jobs {
     /// Takes the jobs back whose lease has run out, but for those that run in this process.
     pub async fn reap(&self) -> Result<Reaped> {
         let mut reaped = Reaped::default();
-        let alive = self.held.jobs();
+        let mut left = self.held.jobs();
         loop {
             let now = self.database.now();
-            let rows = expired(now, &alive).limit(BATCH).all(self.database.reader()).await?;
+            let rows = expired(now, &left).limit(BATCH).all(self.database.reader()).await?;
             if rows.is_empty() {
                 return Ok(reaped);
             }
             for row in rows {
                 let job = JobId::from(row.id);
-                match self.reap_one(row, now).await? {
-                    Some(JobState::Waiting) => reaped.returned.push(job),
-                    Some(JobState::Cancelled) => reaped.cancelled.push(job),
-                    Some(JobState::Failed | JobState::Queued | JobState::Running | JobState::Completed) => {
-                        reaped.poisoned.push(job);
-                    }
+                match self.reap_one(row, now).await {
+                    Ok(Some(JobState::Waiting)) => reaped.returned.push(job),
+                    Ok(Some(JobState::Cancelled)) => reaped.cancelled.push(job),
+                    Ok(Some(
+                        JobState::Failed | JobState::Queued | JobState::Running | JobState::Completed,
+                    )) => reaped.poisoned.push(job),
                     // Its holder renewed it, or another reaper was quicker.
-                    None => continue,
+                    Ok(None) => continue,
+                    // The others must not wait for it; the next time it is looked at again.
+                    Err(error) => {
+                        let error: &dyn std::error::Error = &error;
+                        tracing::error!(error, job.id = %job, "could not take back a job whose worker died");
+                        left.push(job.as_uuid());
+                        continue;
+                    }
                 }
                 self.nudge(job);
             }
@@ -69,11 +76,11 @@ impl Jobs {
     }
 }
 
-fn expired(now: DateTime<Utc>, alive: &[Uuid]) -> sea_orm::Select<Entity> {
+fn expired(now: DateTime<Utc>, but: &[Uuid]) -> sea_orm::Select<Entity> {
     Entity::find()
         .filter(Column::State.eq(JobState::Running.as_str()))
         .filter(Column::LeaseUntil.lte(now))
-        .filter(Column::Id.is_not_in(alive.iter().copied()))
+        .filter(Column::Id.is_not_in(but.iter().copied()))
         // A newer version may know more kinds; their jobs are its to take back.
         .filter(Column::Kind.is_in(JobKind::ALL.map(JobKind::as_str)))
         .order_by_asc(Column::Id)

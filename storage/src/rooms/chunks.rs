@@ -119,7 +119,9 @@ impl Recordings {
         chunk: Model,
     ) -> Result<(Recording, Option<ObjectKey>)> {
         let now = self.database().now();
-        let transaction = self.database().begin(id).await?;
+        // The turn of whose room it takes, and of nobody else: the recording's row is locked.
+        let owner = self.find(host, id).await?.owner;
+        let transaction = self.database().begin(owner).await?;
         let recording = check_open(held(&transaction, host, id).await?)?;
         let replaced = Entity::find_by_id((id.as_uuid(), chunk.number)).one(&transaction).await?;
         let mut growth = Growth { chunks: 1, bytes: chunk.size_bytes };
