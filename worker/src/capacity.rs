@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 use storage::workers::Worker;
+use tokio::time::Instant;
 
 /// What a job takes beside the weights of its models: sound, pictures, buffers.
 const WORKING_MEMORY: u64 = 256 << 20;
 const LOOK: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 const CGROUP: &str = "/sys/fs/cgroup";
 
 /// The kinds of job that are configured and for which the models are here; of the others the log says what to do.
@@ -36,11 +38,12 @@ pub(crate) fn described(services: &Services, slots: &BTreeMap<JobKind, usize>) -
     }
 }
 
-/// Waits until the machine has the memory that a job of this kind takes. Its wake-up waits with it, and is pushed again
-/// for the others after a minute.
+/// Waits until the machine has the memory that a job of this kind may take. Its wake-up waits with it, and is pushed again
+/// for the others after a minute; then it is tried here all the same, for the guess is a careful one.
 pub(crate) async fn await_memory(services: &Services, kind: JobKind) {
     let mut waited = false;
-    loop {
+    let patience = Instant::now() + PATIENCE;
+    while Instant::now() < patience {
         let needed = WORKING_MEMORY + services.engines.memory_to_load(kind);
         match available_memory() {
             Some(available) if available < needed => {

@@ -4,10 +4,11 @@
 
 use crate::Services;
 use pipeline::parameters::JobKind;
+use std::error::Error;
 use std::time::Duration;
 use storage::Storage;
 use storage::duties::Duty;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How often rows are looked at when nobody says that one is due.
@@ -19,6 +20,8 @@ const LOST_TICK: Duration = Duration::from_secs(15);
 const LEAD: Duration = Duration::from_secs(6);
 /// How often the lead is kept, or asked for.
 const LEAD_TICK: Duration = Duration::from_secs(2);
+/// A round that takes longer is given up.
+const LONGEST: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut dispatcher = Dispatcher { services, leads_until: None };
@@ -29,21 +32,35 @@ pub(crate) async fn run(services: Services, shutdown: CancellationToken) -> anyh
     let storage = dispatcher.services.storage.clone();
     let mut forgot = storage.queue.forgot();
     loop {
-        tokio::select! {
+        let round = tokio::select! {
             // The lead comes first, so that the first round of a process that works alone finds it leading; what is due comes
             // last, for it may be so without end.
             biased;
             () = shutdown.cancelled() => return dispatcher.leave().await,
-            _ = lead_tick.tick() => dispatcher.ask_to_lead().await,
+            _ = lead_tick.tick() => Round::Lead,
             () = &mut forgot => {
-                dispatcher.refill().await;
                 forgot = storage.queue.forgot();
+                Round::Refill
             }
-            _ = lost_tick.tick() => dispatcher.push_lost().await,
-            () = storage.jobs.due().notified() => dispatcher.dispatch_all().await,
-            _ = tick.tick() => dispatcher.dispatch_all().await,
+            _ = lost_tick.tick() => Round::Lost,
+            () = storage.jobs.due().notified() => Round::Nudged,
+            _ = tick.tick() => Round::Tick,
+        };
+        // A database that falls silent must not keep the process from leading again, nor from its end.
+        if timeout(LONGEST, dispatcher.make(round)).await.is_err() {
+            tracing::error!(limit_seconds = LONGEST.as_secs(), "the database does not answer the dispatcher");
         }
     }
+}
+
+/// What there is to do.
+enum Round {
+    Lead,
+    Refill,
+    Lost,
+    /// Somebody said that a job is due.
+    Nudged,
+    Tick,
 }
 
 struct Dispatcher {
@@ -53,6 +70,17 @@ struct Dispatcher {
 }
 
 impl Dispatcher {
+    async fn make(&mut self, round: Round) {
+        match round {
+            Round::Lead => self.ask_to_lead().await,
+            Round::Refill => self.refill().await,
+            Round::Lost => self.push_lost().await,
+            // Deliveries can wait for the tick: to find one that is due takes longer the more wait for their time.
+            Round::Nudged => self.dispatch_all(|kind| kind != JobKind::DeliverWebhook).await,
+            Round::Tick => self.dispatch_all(|_| true).await,
+        }
+    }
+
     fn leads(&self) -> bool {
         self.leads_until.is_some_and(|until| Instant::now() < until)
     }
@@ -62,18 +90,18 @@ impl Dispatcher {
         let Services { storage, config, .. } = &self.services;
         match storage.duties.take(Duty::Dispatch, &config.name, LEAD).await {
             Ok(true) => {
-                if !self.leads()
-                    && let Err(error) = refill(storage).await
-                {
-                    tracing::error!(%error, "could not refill the queue; trying again");
-                    return;
-                }
+                let led = self.leads();
                 // The duty counts from before the wait for the database.
                 self.leads_until = Some(asked + LEAD);
+                if !led {
+                    self.refill().await;
+                }
             }
             Ok(false) => self.leads_until = None,
             // Whoever leads stays the leader until its time is over.
-            Err(error) => tracing::warn!(%error, "could not ask for the lead of the dispatch"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn Error, "could not ask for the lead of the dispatch")
+            }
         }
     }
 
@@ -83,24 +111,33 @@ impl Dispatcher {
             return;
         }
         if let Err(error) = refill(&self.services.storage).await {
-            tracing::error!(%error, "could not refill the queue; trying again");
+            tracing::error!(error = &error as &dyn Error, "could not refill the queue; trying again");
             // Whoever gets the lead again refills first.
             self.leads_until = None;
         }
     }
 
-    async fn dispatch_all(&self) {
+    async fn dispatch_all(&self, wanted: impl Fn(JobKind) -> bool) {
         if !self.leads() {
             return;
         }
         let storage = &self.services.storage;
         let slots = match storage.workers.slots().await {
             Ok(slots) => slots,
-            Err(error) => return tracing::error!(%error, "could not ask for the slots of the workers"),
+            Err(error) => {
+                return tracing::error!(
+                    error = &error as &dyn Error,
+                    "could not ask for the slots of the workers"
+                );
+            }
         };
-        for (kind, slots) in slots {
+        for (kind, slots) in slots.into_iter().filter(|(kind, _)| wanted(*kind)) {
             if let Err(error) = dispatch(storage, kind, 2 * slots as u64).await {
-                tracing::error!(%error, job.kind = kind.as_str(), "could not dispatch jobs");
+                tracing::error!(
+                    error = &error as &dyn Error,
+                    job.kind = kind.as_str(),
+                    "could not dispatch jobs"
+                );
             }
         }
     }
@@ -110,7 +147,7 @@ impl Dispatcher {
             return;
         }
         if let Err(error) = push_lost(&self.services.storage).await {
-            tracing::error!(%error, "could not push lost wake-ups again");
+            tracing::error!(error = &error as &dyn Error, "could not push lost wake-ups again");
         }
     }
 

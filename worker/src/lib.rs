@@ -21,6 +21,7 @@ use futures_util::future::BoxFuture;
 use pipeline::media::MediaRunner;
 use pipeline::parameters::JobKind;
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -142,7 +143,7 @@ async fn claim_and_run(services: Services, consumer: &Consumer, job: JobId) {
         Ok(None) => {}
         // The row stays queued, and the dispatcher pushes it again.
         Err(error) => {
-            tracing::error!(%error, job.id = %job, job.kind = consumer.kind.as_str(), "could not claim the job");
+            tracing::error!(error = &error as &dyn Error, job.id = %job, job.kind = consumer.kind.as_str(), "could not claim the job");
         }
     }
 }

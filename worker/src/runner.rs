@@ -12,12 +12,13 @@ use futures_util::StreamExt as _;
 use pipeline::failure::Failure;
 use pipeline::parameters::JobKind;
 use pipeline::{stage, trace};
+use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 use storage::jobs::{Claim, Completion, Job, Lease, NewOutput, Renewal};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
@@ -31,6 +32,8 @@ const SELF_FENCE: Duration = Duration::from_secs(50);
 /// How long the end of a job is tried to be written, and the pause between the tries.
 const WRITING: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_secs(2);
+/// The same where the process is about to leave: later, the lease runs out, and the job counts a crash that was none.
+const LEAVING: Duration = Duration::from_secs(10);
 /// Progress that is worth a write before the lease needs one.
 const NOTEWORTHY: f32 = 1.0;
 
@@ -84,7 +87,9 @@ pub(crate) async fn run(services: Services, claim: Claim, hand_back: Cancellatio
                 metrics::histogram!("voxmill_job_run_seconds", "kind" => kind).record(seconds);
             }
             // The lease runs out, and the reaper returns the job.
-            Err(error) => tracing::error!(%error, "could not write the end of job {}", job.id),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn Error, "could not write the end of job {}", job.id)
+            }
         }
     }
     .instrument(span)
@@ -134,7 +139,8 @@ async fn see_through(
     let end = match watch_over(services, &mut task, Watch { job, lease, reached, hand_back }).await {
         Watched::Ended(Ok(Ok(completion))) => {
             record_speed(job, &completion, started.elapsed());
-            let published = written(|| services.storage.jobs.complete(lease, completion.clone())).await;
+            let published =
+                written(WRITING, || services.storage.jobs.complete(lease, completion.clone())).await;
             // After an error nobody knows whether the files are visible; if not, the sweep finds the objects.
             keep = *published.as_ref().unwrap_or(&true);
             published.map(|published| if published { "completed" } else { "lost" })
@@ -179,10 +185,9 @@ async fn stopped_end(services: &Services, lease: &Lease, why: Stop) -> storage::
     let jobs = &services.storage.jobs;
     let timed_out = Failure::timed_out();
     let (held, end) = match why {
-        Stop::Cancelled => (written(|| jobs.cancelled(lease)).await?, "cancelled"),
-        Stop::TimedOut => (written(|| jobs.fail(lease, &timed_out, 0.0)).await?, "timed_out"),
-        // Not tried for long: the process is leaving, and the next start ends its leases.
-        Stop::HandedBack => (jobs.hand_back(lease).await?, "handed_back"),
+        Stop::Cancelled => (written(WRITING, || jobs.cancelled(lease)).await?, "cancelled"),
+        Stop::TimedOut => (written(WRITING, || jobs.fail(lease, &timed_out, 0.0)).await?, "timed_out"),
+        Stop::HandedBack => (written(LEAVING, || jobs.hand_back(lease)).await?, "handed_back"),
         Stop::LeaseLost => (false, "lost"),
     };
     Ok(if held { end } else { "lost" })
@@ -190,15 +195,18 @@ async fn stopped_end(services: &Services, lease: &Lease, why: Stop) -> storage::
 
 /// Writes an end, again where that fails: hours of work must not be lost to a database that is busy, or to a disk that
 /// is full for a while. Whoever has the job by then has another epoch, so a late write changes nothing.
-async fn written<T, Write>(write: impl Fn() -> Write) -> storage::error::Result<T>
+async fn written<T, Write>(patience: Duration, write: impl Fn() -> Write) -> storage::error::Result<T>
 where
     Write: Future<Output = storage::error::Result<T>>,
 {
-    let patience = Instant::now() + WRITING;
+    let patience = Instant::now() + patience;
     loop {
         match write().await {
             Err(error) if Instant::now() < patience => {
-                tracing::warn!(%error, "could not write the end of the job; trying again");
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "could not write the end of the job; trying again"
+                );
                 tokio::time::sleep(PAUSE).await;
             }
             ended => return ended,
@@ -213,7 +221,7 @@ async fn failed_end(
 ) -> storage::error::Result<&'static str> {
     tracing::warn!(failure.code = failure.code, failure.retryable, "{}", failure.message);
     let random = rand::random();
-    let held = written(|| services.storage.jobs.fail(lease, failure, random)).await?;
+    let held = written(WRITING, || services.storage.jobs.fail(lease, failure, random)).await?;
     Ok(if held { "failed" } else { "lost" })
 }
 
@@ -252,26 +260,18 @@ async fn watch_over(
         let current = stage::progress(job.kind, now.stage, now.fraction).max(percent);
         let noteworthy = now.stage != written.stage || current - percent >= NOTEWORTHY;
         let asked = Instant::now();
-        let seen = if noteworthy || renewed.elapsed() >= RENEW {
-            let renewal = jobs.renew(lease, current, now.stage).await;
-            if renewal.is_ok() {
-                // The lease counts from before the wait for the database.
-                (renewed, written, percent) = (asked, now, current);
-            }
-            renewal
-        } else {
-            jobs.standing(lease).await
+        let renews = noteworthy || renewed.elapsed() >= RENEW;
+        let question = async {
+            if renews { jobs.renew(lease, current, now.stage).await } else { jobs.standing(lease).await }
         };
-        match seen {
-            Ok(Renewal::Held) => {}
-            Ok(Renewal::CancelRequested) => return Watched::Stopped(Stop::Cancelled),
-            Ok(Renewal::Lost) => return Watched::Stopped(Stop::LeaseLost),
-            Err(error) => {
-                tracing::warn!(%error, "could not renew the lease");
-                if renewed.elapsed() >= SELF_FENCE {
-                    return Watched::Stopped(Stop::LeaseLost);
-                }
-            }
+        // A database that falls silent answers no sooner than one that refuses.
+        match timeout_at(renewed + SELF_FENCE, question).await {
+            Ok(Ok(Renewal::CancelRequested)) => return Watched::Stopped(Stop::Cancelled),
+            Ok(Ok(Renewal::Lost)) | Err(_) => return Watched::Stopped(Stop::LeaseLost),
+            // The lease counts from before the wait for the database.
+            Ok(Ok(Renewal::Held)) if renews => (renewed, written, percent) = (asked, now, current),
+            Ok(Ok(Renewal::Held)) => {}
+            Ok(Err(error)) => tracing::warn!(error = &error as &dyn Error, "could not renew the lease"),
         }
     }
 }
@@ -321,7 +321,11 @@ async fn discard(services: &Services, lease: &Lease, kept: Kept) {
         let attempt = Lease { epoch, ..*lease };
         if let Err(error) = remove_objects(services, &attempt).await {
             // The sweep finds them.
-            tracing::warn!(%error, "could not remove the objects of epoch {epoch} of job {}", lease.job);
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "could not remove the objects of epoch {epoch} of job {}",
+                lease.job
+            );
         }
     }
 }

@@ -1,18 +1,21 @@
 //! What must happen now and then: leases of dead workers end, and what nobody refers to any more is swept.
 
 use crate::Services;
+use std::error::Error;
 use std::time::Duration;
 use storage::Storage;
 use storage::duties::Duty;
 use storage::jobs::Reaped;
 use storage::workers::{BEAT, Worker};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// With leases of 60 s, a dead worker is noticed within 70 s; within 85 s, if it was the one that reaps.
 const REAP: Duration = Duration::from_secs(10);
 const REAPER: Duration = Duration::from_secs(15);
+const LONGEST_REAP: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(600);
+const LONGEST_SWEEP: Duration = Duration::from_secs(2 * 3600);
 
 /// Says that this worker lives.
 pub(crate) async fn beat(
@@ -22,10 +25,10 @@ pub(crate) async fn beat(
 ) -> anyhow::Result<()> {
     let work = || async {
         if let Err(error) = services.storage.workers.beat(&worker).await {
-            tracing::error!(%error, "could not say that this worker lives");
+            tracing::error!(error = &error as &dyn Error, "could not say that this worker lives");
         }
     };
-    every(BEAT, &shutdown, work).await
+    every(Turns { period: BEAT, limit: BEAT }, &shutdown, work).await
 }
 
 pub(crate) async fn reap(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -40,10 +43,10 @@ pub(crate) async fn reap(services: Services, shutdown: CancellationToken) -> any
         };
         match reaped.await {
             Ok(reaped) => note(&reaped),
-            Err(error) => tracing::error!(%error, "could not end dead leases"),
+            Err(error) => tracing::error!(error = &error as &dyn Error, "could not end dead leases"),
         }
     };
-    every(REAP, &shutdown, work).await
+    every(Turns { period: REAP, limit: LONGEST_REAP }, &shutdown, work).await
 }
 
 /// Apart from the reaper, for a sweep may take minutes; it may be left off anywhere.
@@ -60,24 +63,30 @@ pub(crate) async fn sweep(services: Services, shutdown: CancellationToken) -> an
             storage::error::Result::Ok(())
         };
         if let Err(error) = swept.await {
-            tracing::error!(%error, "could not sweep");
+            tracing::error!(error = &error as &dyn Error, "could not sweep");
         }
     };
-    every(SWEEP, &shutdown, work).await
+    every(Turns { period: SWEEP, limit: LONGEST_SWEEP }, &shutdown, work).await
 }
 
 /// For a process that runs no jobs: what it staged and did not finish lies on its own disk.
 pub async fn sweep_staging(storage: Storage, shutdown: CancellationToken) -> anyhow::Result<()> {
     let work = || async {
         if let Err(error) = storage.sweep_staging().await {
-            tracing::error!(%error, "could not sweep what was staged");
+            tracing::error!(error = &error as &dyn Error, "could not sweep what was staged");
         }
     };
-    every(SWEEP, &shutdown, work).await
+    every(Turns { period: SWEEP, limit: LONGEST_SWEEP }, &shutdown, work).await
+}
+
+struct Turns {
+    period: Duration,
+    /// A database or store that falls silent must not end what is to be done now and then.
+    limit: Duration,
 }
 
 async fn every<Work>(
-    period: Duration,
+    Turns { period, limit }: Turns,
     shutdown: &CancellationToken,
     work: impl Fn() -> Work,
 ) -> anyhow::Result<()>
@@ -89,7 +98,12 @@ where
     let forever = async {
         loop {
             ticks.tick().await;
-            work().await;
+            if timeout(limit, work()).await.is_err() {
+                tracing::error!(
+                    limit_seconds = limit.as_secs(),
+                    "gave up what did not end; it is due again soon"
+                );
+            }
         }
     };
     tokio::select! {
