@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory_keeps_the_contract() {
-    contract(|| Arc::new(MemoryQueue::new())).await;
+    contract(|| Arc::new(MemoryQueue::new()), 16_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -25,7 +25,7 @@ async fn redis_keeps_the_contract() {
         server.flush();
         queue(&server)
     };
-    contract(fresh).await;
+    contract(fresh, 2_000).await;
 }
 
 fn queue(server: &Redis) -> Arc<dyn Queue> {
@@ -33,11 +33,12 @@ fn queue(server: &Redis) -> Arc<dyn Queue> {
     Arc::new(RedisQueue::open(&config).unwrap())
 }
 
-async fn contract(fresh: impl Fn() -> Arc<dyn Queue>) {
+/// `pushes` is how many race each other.
+async fn contract(fresh: impl Fn() -> Arc<dyn Queue>, pushes: usize) {
     jobs_are_handed_over_in_order_and_one_at_a_time(fresh()).await;
     a_job_that_waits_in_the_queue_is_there_once(fresh()).await;
     each_kind_has_a_queue_of_its_own(fresh()).await;
-    no_push_is_lost_while_many_push_and_the_consumer_takes(fresh()).await;
+    no_push_is_lost_while_many_push_and_the_consumer_takes(fresh(), pushes).await;
     whoever_pushes_is_told_at_the_start_and_then_no_more(fresh()).await;
 }
 
@@ -85,20 +86,19 @@ async fn each_kind_has_a_queue_of_its_own(queue: Arc<dyn Queue>) {
     consumer.stop().await;
 }
 
-async fn no_push_is_lost_while_many_push_and_the_consumer_takes(queue: Arc<dyn Queue>) {
+async fn no_push_is_lost_while_many_push_and_the_consumer_takes(queue: Arc<dyn Queue>, pushes: usize) {
     const PUSHERS: usize = 8;
-    const EACH: usize = 250;
-    let mut consumer = Consumer::start(queue.clone(), PUSHERS * EACH);
+    let mut consumer = Consumer::start(queue.clone(), pushes);
     for _ in 0..PUSHERS {
         let queue = queue.clone();
         tokio::spawn(async move {
-            for _ in 0..EACH {
+            for _ in 0..pushes / PUSHERS {
                 queue.push(KIND, JobId::new()).await.unwrap();
                 tokio::task::yield_now().await;
             }
         });
     }
-    for _ in 0..PUSHERS * EACH {
+    for _ in 0..pushes {
         consumer.next().await;
     }
     consumer.stop().await;
