@@ -154,7 +154,7 @@ async fn an_upload_whose_process_died_is_swept() {
     faulty.proxy.fail(Fault::Delay(Duration::from_millis(20)));
     let deadline = Instant::now() + Duration::from_secs(20);
     tokio::select! {
-        _ = faulty.publish("abandoned", 30 * MIB) => panic!("it is too fast to be abandoned"),
+        _ = faulty.publish("files/abandoned", 30 * MIB) => panic!("it is too fast to be abandoned"),
         () = async {
             while faulty.multiparts() == 0 && Instant::now() < deadline {
                 tokio::task::yield_now().await;
