@@ -1,14 +1,15 @@
-//! What the hot paths of the job engine take with a million jobs of one user waiting, for the benchmark: a line of JSON with
-//! mean milliseconds by path. `cargo run --example hot_paths`
+//! What the hot paths of the job engine take while few, many and a million jobs of one user wait, for the benchmark: a line of
+//! JSON with milliseconds by depth and path. `hot_paths [DATABASE_URL]`, of an empty Postgres; else on SQLite.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use pipeline::media_info::{AudioInfo, MediaInfo};
 use pipeline::parameters::{JobKind, Parameters, Transcribe, TranscribeTask, TranscriptFormat};
-use sea_orm::{ConnectionTrait as _, Database};
+use sea_orm::{ConnectionTrait as _, Database, DbBackend};
 use storage::files::{FileKind, NewFile};
 use storage::ids::UserId;
 use storage::jobs::{Job, JobFilter, NewJob, Submitted};
@@ -17,15 +18,17 @@ use storage::users::{Name, NewUser};
 use storage::{Storage, StorageConfig};
 use tokio::io::AsyncWriteExt as _;
 
-const ROWS: u32 = 1_000_000;
-const ROUNDS: u32 = 50;
+/// Jobs that wait.
+const DEPTHS: [u32; 3] = [10, 10_000, 1_000_000];
+const ROUNDS: usize = 500;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
+    let on_disk = format!("sqlite://{}?mode=rwc", directory.path().join("voxmill.db").display());
     let config = StorageConfig {
-        database_url: format!("sqlite://{}?mode=rwc", directory.path().join("voxmill.db").display()),
-        database_connections: 1,
+        database_url: std::env::args().nth(1).unwrap_or(on_disk),
+        database_connections: 4,
         data_directory: directory.path().join("data"),
         objects: storage::objects::ObjectsConfig::Disk,
         default_quota_bytes: u64::MAX,
@@ -36,17 +39,19 @@ async fn main() -> anyhow::Result<()> {
     let storage = Storage::open(&config).await?;
     let (ada, bob) = (User::new(&storage, "ada").await?, User::new(&storage, "bob").await?);
     ada.submit().await?;
-    copy_the_only_job(&config.database_url).await?;
-    let mut spent = Spent::default();
-    for _ in 0..ROUNDS {
-        round(&storage, (&ada, &bob), &mut spent).await?;
+    storage.jobs.dispatch(JobKind::Transcribe, 1).await?;
+    ada.submit().await?;
+    let (mut report, mut waiting) = (BTreeMap::new(), 1);
+    for depth in DEPTHS {
+        copy_first_job(&config.database_url, waiting..depth).await?;
+        waiting = depth;
+        let mut spent = Spent::default();
+        for _ in 0..ROUNDS {
+            round(&storage, (&ada, &bob), &mut spent).await?;
+        }
+        report.insert(depth, spent.quantiles());
     }
-    let means: BTreeMap<_, _> = spent
-        .0
-        .iter()
-        .map(|(path, spent)| (path, spent.as_secs_f64() * 1000.0 / f64::from(ROUNDS)))
-        .collect();
-    writeln!(std::io::stdout(), "{}", serde_json::json!({ "waiting": ROWS, "milliseconds": means }))?;
+    writeln!(std::io::stdout(), "{}", serde_json::json!({ "milliseconds": report }))?;
     Ok(())
 }
 
@@ -59,7 +64,8 @@ async fn round(
     let jobs = &storage.jobs;
     let job = spent.on("submit", bob.submit()).await?;
     spent.on("queue position", jobs.queue_position(&job)).await?;
-    let picked = spent.on("dispatch", jobs.dispatch(JobKind::Transcribe, 2)).await?;
+    // The newcomer's comes first, for the other has one queued.
+    let picked = spent.on("dispatch", jobs.dispatch(JobKind::Transcribe, 1)).await?;
     ensure!(picked.contains(&job.id), "a newcomer is not seen behind a million jobs of another");
     let claim = spent.on("claim", jobs.claim(job.id, "worker")).await?.context("the job is not claimed")?;
     spent.on("renew", jobs.renew(&claim.lease, 1.0, "stage")).await?;
@@ -70,14 +76,23 @@ async fn round(
 }
 
 #[derive(Default)]
-struct Spent(BTreeMap<&'static str, Duration>);
+struct Spent(BTreeMap<&'static str, Vec<Duration>>);
 
 impl Spent {
     async fn on<T>(&mut self, path: &'static str, work: impl Future<Output = T>) -> T {
         let started = Instant::now();
         let outcome = work.await;
-        *self.0.entry(path).or_default() += started.elapsed();
+        self.0.entry(path).or_default().push(started.elapsed());
         outcome
+    }
+
+    /// The median and the 99th of a hundred, in milliseconds.
+    fn quantiles(self) -> BTreeMap<&'static str, [f64; 2]> {
+        let of = |mut spent: Vec<Duration>| {
+            spent.sort();
+            [spent.len() / 2, spent.len() * 99 / 100].map(|index| spent[index].as_secs_f64() * 1000.0)
+        };
+        self.0.into_iter().map(|(path, spent)| (path, of(spent))).collect()
     }
 }
 
@@ -145,15 +160,25 @@ impl<'a> User<'a> {
 }
 
 /// Each copy with the owner's next turn.
-async fn copy_the_only_job(url: &str) -> anyhow::Result<()> {
+async fn copy_first_job(url: &str, turns: Range<u32>) -> anyhow::Result<()> {
     let database = Database::connect(url).await?;
     let columns = "owner_id, kind, priority, state, parameters, attempt, crashes, max_attempts, run_after, \
                    lease_epoch, progress, version, created_at";
+    let id = match database.get_database_backend() {
+        DbBackend::Postgres => "gen_random_uuid()",
+        _ => "randomblob(16)",
+    };
     let sql = format!(
-        "WITH RECURSIVE copies(turn) AS (SELECT 1 UNION ALL SELECT turn + 1 FROM copies WHERE turn < {ROWS}) \
-         INSERT INTO jobs (id, turn, {columns}) SELECT randomblob(16), copies.turn, {columns} FROM copies, jobs"
+        "WITH RECURSIVE copies(number) AS (SELECT {first} UNION ALL SELECT number + 1 FROM copies WHERE number < {last}) \
+         INSERT INTO jobs (id, turn, {columns}) SELECT {id}, copies.number, {columns} \
+         FROM copies, (SELECT * FROM jobs WHERE state = 'waiting' LIMIT 1) AS original",
+        first = turns.start,
+        last = turns.end - 1,
     );
     database.execute_unprepared(&sql).await?;
+    // As it would be of itself after a while.
+    database.execute_unprepared("VACUUM").await?;
+    database.execute_unprepared("ANALYZE").await?;
     database.close().await?;
     Ok(())
 }

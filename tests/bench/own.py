@@ -1,13 +1,19 @@
-"""What has no peer here: a million jobs that wait, a million calls of one user, and many clients at once."""
+"""What has no peer here: jobs that wait, few and a million, a million calls of one user, and many clients at once."""
 
 import json
 import subprocess
 
 from contest import spread, table
+from queues import postgres
 
 
 def queue(materials, rounds):
-    paths("hot_paths", "Job engine: {waiting:,} jobs waiting, SQLite", materials, rounds)
+    depths("SQLite", [run("hot_paths", materials, 1)[0] for _ in range(rounds)])
+    of_postgres = []
+    for _ in range(rounds):
+        with postgres("on") as url:
+            of_postgres += run("hot_paths", materials, 1, url)
+    depths("Postgres", of_postgres)
 
 
 def calls(materials, rounds):
@@ -34,7 +40,18 @@ def paths(example, title, materials, rounds):
     table(["path", "ms"], [[name, spread([result["milliseconds"][name] for result in results])] for name in names])
 
 
-def run(example, materials, rounds):
+def depths(database, results):
+    counts = sorted(results[0]["milliseconds"], key=int)
+    print(f"### Job engine: a newcomer's job while those of another wait, {database}\n")
+    rows = []
+    for path in results[0]["milliseconds"][counts[0]]:
+        took = {count: [result["milliseconds"][count][path] for result in results] for count in counts}
+        shown = [f"{spread([p50 for p50, _ in took[count]])} / {spread([p99 for _, p99 in took[count]])}" for count in counts]
+        rows.append([path, *shown])
+    table(["path, p50 / p99 ms", *(f"{int(count):,} waiting" for count in counts)], rows)
+
+
+def run(example, materials, rounds, *arguments):
     program = materials.programs / "examples" / example
-    done = (subprocess.run([program], capture_output=True, text=True, check=True) for _ in range(rounds))
+    done = (subprocess.run([program, *arguments], capture_output=True, text=True, check=True) for _ in range(rounds))
     return [json.loads(output.stdout) for output in done]

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 pub struct Redis {
     directory: TempDir,
     port: u16,
+    tls_port: Option<u16>,
     /// Taken where it was killed.
     child: Option<Child>,
 }
@@ -17,7 +18,24 @@ pub struct Redis {
 impl Redis {
     pub fn start() -> Self {
         let directory = tempfile::Builder::new().prefix("voxmill-redis-").tempdir().unwrap();
-        let mut server = Self { directory, port: free_port(), child: None };
+        let mut server = Self { directory, port: free_port(), tls_port: None, child: None };
+        server.restart();
+        server
+    }
+
+    /// One that listens over TLS besides, as `localhost`: see [`Redis::tls_url`].
+    pub fn start_with_tls() -> Self {
+        let mut server = Self::absent();
+        server.tls_port = Some(free_port());
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"])
+            .args(["-addext", "subjectAltName=DNS:localhost", "-keyout"])
+            .arg(server.directory.path().join("key.pem"))
+            .arg("-out")
+            .arg(server.certificate())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         server.restart();
         server
     }
@@ -35,7 +53,15 @@ impl Redis {
         let port = self.port.to_string();
         let settings =
             ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", &directory];
-        let arguments: Vec<String> = settings.into_iter().map(str::to_owned).collect();
+        let mut arguments: Vec<String> = settings.into_iter().map(str::to_owned).collect();
+        if let Some(port) = self.tls_port {
+            let certificate = self.certificate().display().to_string();
+            let (port, key) = (port.to_string(), format!("{directory}/key.pem"));
+            let settings = ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+            arguments.extend(settings.map(str::to_owned));
+            arguments
+                .extend(["--tls-ca-cert-file", &certificate, "--tls-auth-clients", "no"].map(str::to_owned));
+        }
         let log = self.log();
         self.child = Some(spawn(Path::new("redis-server"), &arguments, Account::Own, &log));
         await_start(&log, || self.run(&["PING"]).is_some_and(|answer| answer == "PONG"));
@@ -50,6 +76,15 @@ impl Redis {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Of [`Redis::start_with_tls`]; whoever connects must trust [`Redis::certificate`].
+    pub fn tls_url(&self) -> Option<String> {
+        self.tls_port.map(|port| format!("rediss://localhost:{port}"))
+    }
+
+    pub fn certificate(&self) -> PathBuf {
+        self.directory.path().join("certificate.pem")
     }
 
     /// Forgets all that is in it.

@@ -22,7 +22,12 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let redis = Redis::start();
-        let server = Server::start_with(&[("VOXMILL_REDIS_URL", &redis.url())]);
+        let url = redis.url();
+        Self::over(redis, &[("VOXMILL_REDIS_URL", &url)]).await
+    }
+
+    async fn over(redis: Redis, settings: &[(&str, &str)]) -> Self {
+        let server = Server::start_with(settings);
         let user = server.user().await;
         let folder = TempDir::new().unwrap();
         let video = folder.path().join("short.mp4");
@@ -72,4 +77,15 @@ async fn jobs_run_whether_redis_forgets_or_dies() {
     let left = fixture.redis.cli(&["KEYS", "voxmill:queue:*:data"]);
     assert_eq!(left, "", "no wake-up is kept that was answered");
     assert!(fixture.server.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_spoken_to_over_tls() {
+    let redis = Redis::start_with_tls();
+    let (url, trusted) = (redis.tls_url().unwrap(), redis.certificate().display().to_string());
+    let fixture = Fixture::over(redis, &[("VOXMILL_REDIS_URL", &url), ("SSL_CERT_FILE", &trusted)]).await;
+    assert_eq!(fixture.readiness().await, 200);
+    let job = fixture.start().await;
+    fixture.completes(&job).await;
+    assert_ne!(fixture.redis.cli(&["KEYS", "voxmill:*"]), "", "its wake-up came by Redis");
 }
