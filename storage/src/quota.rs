@@ -9,7 +9,8 @@ use crate::{
     users::quota,
 };
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect, QueryTrait,
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter, QuerySelect,
+    QueryTrait,
     sea_query::{Expr, ExprTrait},
 };
 
@@ -51,40 +52,47 @@ struct Holdings {
     promised_bytes: u64,
 }
 
+/// Null where there is no row.
+#[derive(FromQueryResult)]
+struct Sums {
+    own_quota: Option<i64>,
+    files: Option<i64>,
+    voices: Option<i64>,
+    recorded: Option<i64>,
+    promised: Option<i64>,
+}
+
 async fn holdings(database: &impl ConnectionTrait, owner: UserId, default: u64) -> Result<Holdings> {
     let id = owner.as_uuid();
-    let voices = sum::<voice_profiles::Entity>(
-        voice_profiles::Column::SizeBytes,
-        voice_profiles::Column::OwnerId.eq(id),
-    );
-    let recorded = sum::<recording_chunks::Entity>(
-        recording_chunks::Column::SizeBytes,
-        recording_chunks::Column::OwnerId.eq(id),
-    );
-    let row: Option<(Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<i64>)> =
-        users::Entity::find()
-            .filter(users::Column::Id.eq(id))
-            .select_only()
-            .column(users::Column::QuotaBytes)
-            .expr(sum::<files::Entity>(files::Column::SizeBytes, files::Column::OwnerId.eq(id)))
-            .expr(voices)
-            .expr(recorded)
-            .expr(sum::<uploads::Entity>(uploads::Column::SizeBytes, uploads::Column::OwnerId.eq(id)))
-            .into_tuple()
-            .one(database)
-            .await?;
-    let (own_quota, files, voices, recorded, promised) = row.ok_or(Error::NotFound)?;
+    let sums = users::Entity::find()
+        .filter(users::Column::Id.eq(id))
+        .select_only()
+        .column_as(users::Column::QuotaBytes, "own_quota")
+        .column_as(sum(files::Column::SizeBytes, files::Column::OwnerId.eq(id)), "files")
+        .column_as(sum(voice_profiles::Column::SizeBytes, voice_profiles::Column::OwnerId.eq(id)), "voices")
+        .column_as(
+            sum(recording_chunks::Column::SizeBytes, recording_chunks::Column::OwnerId.eq(id)),
+            "recorded",
+        )
+        .column_as(sum(uploads::Column::SizeBytes, uploads::Column::OwnerId.eq(id)), "promised")
+        .into_model::<Sums>()
+        .one(database)
+        .await?;
+    let sums = sums.ok_or(Error::NotFound)?;
     let bytes = |sum: Option<i64>| sum.unwrap_or(0).unsigned_abs();
     Ok(Holdings {
-        quota_bytes: quota(own_quota, default),
-        used_bytes: bytes(files) + bytes(voices) + bytes(recorded),
-        promised_bytes: bytes(promised),
+        quota_bytes: quota(sums.own_quota, default),
+        used_bytes: bytes(sums.files) + bytes(sums.voices) + bytes(sums.recorded),
+        promised_bytes: bytes(sums.promised),
     })
 }
 
 /// Of the rows for which the condition holds; null where there is none. An index on owner and size answers it alone.
-fn sum<E: EntityTrait>(size: E::Column, condition: Expr) -> Expr {
-    let sizes = E::find().select_only().filter(condition);
+fn sum<C: ColumnTrait>(size: C, condition: Expr) -> Expr
+where
+    C::EntityName: EntityTrait,
+{
+    let sizes = C::EntityName::find().select_only().filter(condition);
     // Postgres sums bigints to a numeric.
     let sum = sizes.expr(Expr::col(size).sum().cast_as("bigint"));
     Expr::SubQuery(None, Box::new(sum.into_query().into()))
