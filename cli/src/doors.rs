@@ -17,6 +17,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
+use worker::engines::choice::{self, Absent, builtin_voice};
 use worker::engines::{Engines, LISTENING_RATE, REFERENCE_RATE, SpeechRequest, Voice};
 
 /// How long a request waits for media and engines: to learn a voice for its preview takes 20 s on two busy cores.
@@ -65,17 +66,16 @@ pub(crate) struct WorkerSpeech {
     engines: Arc<Engines>,
     media: Media,
     work_directory: PathBuf,
-    /// A job that names a model runs that model or none.
-    strict: bool,
+    absent: Absent,
 }
 
 impl WorkerSpeech {
-    pub(crate) fn new(services: &worker::Services, media: Media, strict: bool) -> Self {
+    pub(crate) fn new(services: &worker::Services, media: Media, absent: Absent) -> Self {
         Self {
             engines: services.engines.clone(),
             media,
             work_directory: services.config.work_directory.clone(),
-            strict,
+            absent,
         }
     }
 
@@ -97,9 +97,11 @@ impl WorkerSpeech {
     async fn spoken(&self, preview: Preview, stop: &CancellationToken) -> Result<Vec<u8>, Failure> {
         let directory = self.directory()?;
         let voice = match preview.voice {
-            PreviewVoice::Builtin(id) => Voice::Builtin(self.engines.builtin_voice(id).ok_or_else(|| {
-                Failure::permanent("not_found", "This built-in voice is no longer installed.")
-            })?),
+            PreviewVoice::Builtin(id) => {
+                Voice::Builtin(builtin_voice(&self.engines.stock(), id).ok_or_else(|| {
+                    Failure::permanent("not_found", "This built-in voice is no longer installed.")
+                })?)
+            }
             PreviewVoice::Sample(input) => {
                 let output = directory.path().join("reference.wav");
                 let decoding = PcmDecoding { input, output, sample_rate: REFERENCE_RATE };
@@ -126,7 +128,7 @@ impl WorkerSpeech {
 #[async_trait]
 impl Speech for WorkerSpeech {
     fn builtin_voices(&self) -> Vec<BuiltinVoice> {
-        let voices = self.engines.builtin_voices().into_iter();
+        let voices = choice::builtin_voices(&self.engines.stock()).into_iter();
         voices
             .map(|voice| BuiltinVoice {
                 id: voice.id,
@@ -140,8 +142,8 @@ impl Speech for WorkerSpeech {
     }
 
     async fn check(&self, parameters: &Parameters) -> Result<(), Failure> {
-        let (engines, parameters, strict) = (self.engines.clone(), parameters.clone(), self.strict);
-        blocking(move || engines.check(&parameters, strict)).await
+        let (engines, parameters, absent) = (self.engines.clone(), parameters.clone(), self.absent);
+        blocking(move || choice::check(&engines.stock(), &parameters, absent)).await
     }
 
     async fn speaks(&self, language: &str) -> Result<bool, Failure> {
@@ -217,6 +219,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
     use tokio::sync::Semaphore;
+    use worker::engines::choice::Absent;
     use worker::engines::{Device, EngineConfig, Engines};
 
     #[tokio::test]
@@ -230,7 +233,7 @@ mod tests {
             engines: Arc::new(Engines::new(serve::catalogue(&Config::default()), config)),
             media: media.clone(),
             work_directory: work.path().to_owned(),
-            strict: false,
+            absent: Absent::Replaced,
         };
         let sample = Path::new("sample.wav");
         for refused in [

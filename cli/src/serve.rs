@@ -237,7 +237,7 @@ fn api_services(
     Ok(api::Services {
         storage: services.storage.clone(),
         probe: Arc::new(MediaProbe(media.clone())),
-        speech: Arc::new(WorkerSpeech::new(services, media, config.models_strict == "on")),
+        speech: Arc::new(WorkerSpeech::new(services, media, config.absent_models())),
         mail: mail(config)?,
         metrics: Arc::new(move || metrics.render()),
         config: api::ApiConfig {

@@ -5,7 +5,10 @@
 //! each other.
 
 mod hub;
+mod stock;
 mod wheels;
+
+pub use stock::Stock;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -194,30 +197,6 @@ impl Catalogue {
             }
         }
         Err(CatalogueError::Fetch { name: name.to_owned(), causes })
-    }
-
-    /// The name of the model to transcribe with: the `wished` one if it is installed and able, else the best that is.
-    /// `language` none means that it has to be found out.
-    pub fn best_transcriber(
-        &self,
-        wished: Option<&str>,
-        language: Option<&str>,
-        translate: bool,
-    ) -> Result<String, EngineError> {
-        let able = |entry: &&Entry| {
-            entry.task == Task::Transcribe
-                && entry.speaks(language)
-                && (!translate || entry.translates && entry.languages.is_empty())
-        };
-        let installed: Vec<&Entry> =
-            ENTRIES.iter().filter(able).filter(|entry| self.installed(&entry.name).is_some()).collect();
-        let wished = wished.and_then(|wish| installed.iter().find(|entry| entry.answers_to(wish)));
-        // Where the language is unknown, a model of one language is the last resort.
-        let best = installed.iter().max_by_key(|entry| language.is_some() || entry.languages.is_empty());
-        match wished.or(best) {
-            Some(entry) => Ok(entry.name.clone()),
-            None => Err(EngineError::ModelMissing { name: DEFAULT_TRANSCRIBER.to_owned() }),
-        }
     }
 
     fn known(&self, name: &str) -> Result<&'static Entry, CatalogueError> {

@@ -95,7 +95,7 @@ async fn an_unreachable_hub_is_told_as_the_cause() {
 fn the_best_able_model_transcribes() {
     let directory = tempfile::tempdir().unwrap();
     let catalogue = catalogue_in(directory.path());
-    let best = |wished, language, translate| catalogue.best_transcriber(wished, language, translate);
+    let best = |wished, language, translate| catalogue.stock().best_transcriber(wished, language, translate);
     let Err(EngineError::ModelMissing { name }) = best(None, None, false) else {
         panic!("nothing is installed")
     };

@@ -1,6 +1,7 @@
 //! What this machine can run, so that it takes no job only to fail it.
 
 use crate::Services;
+use crate::engines::choice::can_run;
 use pipeline::parameters::JobKind;
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +18,8 @@ const CGROUP: &str = "/sys/fs/cgroup";
 /// The kinds of job that are configured and for which the models are here; of the others the log says what to do.
 pub(crate) fn runnable(services: &Services) -> BTreeMap<JobKind, usize> {
     let mut slots = services.config.slots.clone();
-    slots.retain(|kind, _| match services.engines.can_run(*kind) {
+    let stock = services.engines.stock();
+    slots.retain(|kind, _| match can_run(&stock, *kind) {
         Ok(()) => true,
         Err(error) => {
             tracing::warn!(job.kind = kind.as_str(), "jobs of this kind are not taken here: {error}");
@@ -34,7 +36,7 @@ pub(crate) fn described(services: &Services, slots: &BTreeMap<JobKind, usize>) -
         version: services.config.version.clone(),
         device: services.engines.device().to_string(),
         slots: slots.clone(),
-        models: services.engines.installed(),
+        models: services.engines.stock().names().clone(),
     }
 }
 

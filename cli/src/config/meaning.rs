@@ -12,6 +12,7 @@ use storage::RedisConfig;
 use storage::objects::{ObjectsConfig, S3Config, S3Keys};
 use storage::users::Role;
 use worker::engines::Device;
+use worker::engines::choice::Absent;
 
 /// How long the object store may take for one request, of 16 MiB at most.
 const STORE_PATIENCE: Duration = Duration::from_secs(60);
@@ -119,6 +120,10 @@ impl Config {
         } else {
             self.models_dir.clone()
         }
+    }
+
+    pub(crate) fn absent_models(&self) -> Absent {
+        if self.models_strict == "on" { Absent::Refused } else { Absent::Replaced }
     }
 
     pub(crate) fn threads(&self) -> usize {

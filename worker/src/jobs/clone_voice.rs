@@ -2,6 +2,7 @@
 
 use super::transcribe::{Decoding, decode};
 use crate::context::{Artifact, JobContext, JobError, Outcome, gone};
+use crate::engines::choice::{builtin_voice, listener};
 use crate::engines::{LISTENING_RATE, REFERENCE_RATE, SpeechRequest, Spoken, TranscribeRequest, Voice};
 use models::TranscribeOptions;
 use models::track::{Script, TimedText};
@@ -45,7 +46,7 @@ pub(crate) async fn run(context: &JobContext, parameters: &CloneVoice) -> Result
 async fn voice(context: &JobContext, parameters: &CloneVoice) -> Result<Voice, JobError> {
     let sample = match (parameters.voice_profile_id, parameters.audio_file_id) {
         (Some(id), _) => {
-            if let Some(name) = context.services.engines.builtin_voice(id) {
+            if let Some(name) = builtin_voice(&context.services.engines.stock(), id) {
                 return Ok(Voice::Builtin(name));
             }
             let profile = context.services.storage.jobs.voice(&context.job, VoiceId::from(id)).await;
@@ -95,7 +96,7 @@ async fn check(
         Voice::Reference(reference) => Some(engines.similarity(reference, &sound, &context.stop).await?),
         Voice::Builtin(_) => None,
     };
-    let Some(model) = engines.listener(&parameters.target_language) else {
+    let Some(model) = listener(&engines.stock(), &parameters.target_language) else {
         return Ok(Check { similarity, heard: None });
     };
     let options =

@@ -2,6 +2,7 @@
 
 use super::output_name;
 use crate::context::{Artifact, JobContext, JobError, Outcome};
+use crate::engines::choice::transcriber;
 use crate::engines::{LISTENING_RATE, TranscribeRequest};
 use models::audio::{SampleReader, WavReader};
 use models::{TranscribeOptions, Transcription};
@@ -26,7 +27,7 @@ pub(crate) async fn run(context: &JobContext, parameters: &Transcribe) -> Result
         prompt: parameters.prompt.clone(),
     };
     let engines = &context.services.engines;
-    let model = engines.choose_transcriber(parameters)?;
+    let model = transcriber(&engines.stock(), parameters)?;
     let duration_seconds = WavReader::open(&sound)?.duration();
     let request = TranscribeRequest { model: model.clone(), sound, options };
     let heard = engines.transcribe(request, context.observer("transcribing"), &context.stop).await?;
