@@ -193,7 +193,11 @@ impl Default for Config {
 /// Deliveries do little but wait for others' servers; everything else takes all that a machine has.
 fn default_slots(kind: JobKind) -> usize {
     match kind {
-        JobKind::ExtractAudio | JobKind::Transcribe | JobKind::CloneVoice | JobKind::GenerateVideo => 1,
+        JobKind::ExtractAudio
+        | JobKind::Transcribe
+        | JobKind::CloneVoice
+        | JobKind::GenerateVideo
+        | JobKind::AnswerSpeech => 1,
         JobKind::DeliverWebhook => 8,
     }
 }

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use worker::engines::choice::{self, Absent, builtin_voice};
-use worker::engines::{Engines, LISTENING_RATE, REFERENCE_RATE, SpeechRequest, Voice};
+use worker::engines::{Engines, LISTENING_RATE, REFERENCE_RATE, SpeechRequest, Voice, Waits};
 
 /// How long a request waits for media and engines: to learn a voice for its preview takes 20 s on two busy cores.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -110,6 +110,7 @@ impl WorkerSpeech {
         };
         let output = directory.path().join("preview.wav");
         let request = SpeechRequest {
+            waits: Waits::Request,
             voice,
             language: preview.language,
             script: Script::Text(preview.text),

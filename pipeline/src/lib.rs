@@ -9,6 +9,7 @@ pub mod languages;
 pub mod media;
 pub mod media_info;
 pub mod parameters;
+pub mod questions;
 pub mod retry;
 pub mod stage;
 pub mod state;

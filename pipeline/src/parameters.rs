@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::languages;
+use crate::questions::SpeechQuestion;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -14,14 +15,26 @@ pub enum JobKind {
     GenerateVideo,
     /// Tells somebody's server that a job has ended. Made by the end of that job, and seen by nobody as a job.
     DeliverWebhook,
+    /// Answers what a request asks of the engines. Seen by nobody as a job.
+    AnswerSpeech,
 }
 
 impl JobKind {
-    pub const ALL: [Self; 5] =
-        [Self::ExtractAudio, Self::Transcribe, Self::CloneVoice, Self::GenerateVideo, Self::DeliverWebhook];
+    pub const ALL: [Self; 6] = [
+        Self::ExtractAudio,
+        Self::Transcribe,
+        Self::CloneVoice,
+        Self::GenerateVideo,
+        Self::DeliverWebhook,
+        Self::AnswerSpeech,
+    ];
+
+    /// The kinds that users ask for.
+    pub const ASKED_FOR: [Self; 4] =
+        [Self::ExtractAudio, Self::Transcribe, Self::CloneVoice, Self::GenerateVideo];
 
     /// The kinds that nobody asks for: they are in no list, and count for nothing that users may have.
-    pub const INTERNAL: [Self; 1] = [Self::DeliverWebhook];
+    pub const INTERNAL: [Self; 2] = [Self::DeliverWebhook, Self::AnswerSpeech];
 
     /// The name in paths, rows, queues and metrics.
     pub fn as_str(self) -> &'static str {
@@ -31,6 +44,7 @@ impl JobKind {
             Self::CloneVoice => "clone-voice",
             Self::GenerateVideo => "generate-video",
             Self::DeliverWebhook => "deliver-webhook",
+            Self::AnswerSpeech => "answer-speech",
         }
     }
 
@@ -48,6 +62,7 @@ pub enum Parameters {
     CloneVoice(CloneVoice),
     GenerateVideo(GenerateVideo),
     DeliverWebhook(DeliverWebhook),
+    AnswerSpeech(SpeechQuestion),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -248,6 +263,7 @@ impl Parameters {
             Self::CloneVoice(_) => JobKind::CloneVoice,
             Self::GenerateVideo(_) => JobKind::GenerateVideo,
             Self::DeliverWebhook(_) => JobKind::DeliverWebhook,
+            Self::AnswerSpeech(_) => JobKind::AnswerSpeech,
         }
     }
 
@@ -271,7 +287,7 @@ impl Parameters {
                 );
                 inputs
             }
-            Self::DeliverWebhook(_) => vec![],
+            Self::DeliverWebhook(_) | Self::AnswerSpeech(_) => vec![],
         }
     }
 
@@ -282,7 +298,7 @@ impl Parameters {
             Self::Transcribe(job) => job.validate(),
             Self::CloneVoice(job) => job.validate(),
             Self::GenerateVideo(job) => job.validate(),
-            Self::DeliverWebhook(_) => Ok(()),
+            Self::DeliverWebhook(_) | Self::AnswerSpeech(_) => Ok(()),
         }
     }
 }
@@ -500,6 +516,14 @@ mod tests {
         let invalid = Parameters::ExtractAudio(job).validate().unwrap_err();
         assert_eq!(invalid.field, "sample_rate");
         assert!(invalid.issue.contains("48000"), "{invalid}");
+    }
+
+    #[test]
+    fn a_kind_is_asked_for_or_internal() {
+        for kind in JobKind::ALL {
+            assert!(JobKind::ASKED_FOR.contains(&kind) != JobKind::INTERNAL.contains(&kind), "{kind:?}");
+            assert_eq!(JobKind::parse(kind.as_str()), Some(kind));
+        }
     }
 
     #[test]

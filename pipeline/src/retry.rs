@@ -8,6 +8,10 @@ pub const MAX_ATTEMPTS: u32 = 5;
 /// Attempts whose worker died under them; the job that reaches this many is poison.
 pub const MAX_CRASHES: u32 = 4;
 
+/// Somebody waits for the answer, and not for long.
+const ATTEMPTS_TO_ANSWER: u32 = 3;
+const BEFORE_ANSWERING_AGAIN: Duration = Duration::from_millis(500);
+
 const FIRST: Duration = Duration::from_secs(2);
 const GROWTH: u32 = 4;
 const LONGEST: Duration = Duration::from_secs(300);
@@ -32,6 +36,7 @@ pub fn max_attempts(kind: JobKind) -> u32 {
         JobKind::ExtractAudio | JobKind::Transcribe | JobKind::CloneVoice | JobKind::GenerateVideo => {
             MAX_ATTEMPTS
         }
+        JobKind::AnswerSpeech => ATTEMPTS_TO_ANSWER,
         JobKind::DeliverWebhook => 1 + BETWEEN_DELIVERIES.len() as u32,
     }
 }
@@ -42,6 +47,7 @@ pub fn wait(kind: JobKind, attempt: u32, random: f64) -> Duration {
         JobKind::ExtractAudio | JobKind::Transcribe | JobKind::CloneVoice | JobKind::GenerateVideo => {
             backoff(attempt, random)
         }
+        JobKind::AnswerSpeech => BEFORE_ANSWERING_AGAIN,
         JobKind::DeliverWebhook => between_deliveries(attempt, random),
     }
 }
@@ -67,6 +73,7 @@ fn between_deliveries(attempt: u32, random: f64) -> Duration {
 mod tests {
     use super::{LONGEST, backoff, max_attempts, wait};
     use crate::parameters::JobKind;
+    use crate::questions::PATIENCE;
     use std::time::Duration;
 
     #[test]
@@ -75,6 +82,13 @@ mod tests {
         assert!(waits.is_sorted());
         assert_eq!(waits.last(), Some(&LONGEST));
         assert!(backoff(3, 0.0).is_zero());
+    }
+
+    #[test]
+    fn a_question_is_given_up_before_nobody_waits() {
+        let kind = JobKind::AnswerSpeech;
+        let waits = (1..max_attempts(kind)).map(|attempt| wait(kind, attempt, 1.0));
+        assert!(waits.sum::<Duration>() < PATIENCE / 4);
     }
 
     #[test]

@@ -28,6 +28,8 @@ const CLONE_VOICE: &[Stage] = &[
 const GENERATE_VIDEO: &[Stage] =
     &[Stage { name: "fetching", share: 0.05 }, Stage { name: "rendering", share: 0.9 }, STORING];
 const DELIVER_WEBHOOK: &[Stage] = &[Stage { name: "delivering", share: 0.95 }, STORING];
+const ANSWER_SPEECH: &[Stage] =
+    &[Stage { name: "fetching", share: 0.1 }, Stage { name: "answering", share: 0.85 }, STORING];
 const STORING: Stage = Stage { name: "storing", share: 0.05 };
 
 /// The stages of `kind`, in order; their shares add up to 1.
@@ -38,6 +40,7 @@ pub fn stages(kind: JobKind) -> &'static [Stage] {
         JobKind::CloneVoice => CLONE_VOICE,
         JobKind::GenerateVideo => GENERATE_VIDEO,
         JobKind::DeliverWebhook => DELIVER_WEBHOOK,
+        JobKind::AnswerSpeech => ANSWER_SPEECH,
     }
 }
 

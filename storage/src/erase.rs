@@ -5,6 +5,7 @@ use crate::{
     error::{Error, Result},
     garbage,
     ids::{JobId, UploadId, UserId},
+    jobs::erase_questions,
     rooms::rows::recording_chunks,
     rows::{files, garbage as garbage_rows, idempotency_keys, jobs, uploads, users, voice_profiles},
     uploads::Dropped,
@@ -66,6 +67,7 @@ impl Storage {
                 .map_err(Error::internal)?;
             transaction.execute(&insert).await?;
         }
+        erase_questions(transaction, user, now).await?;
         files::Entity::delete_many().filter(files::Column::OwnerId.eq(id)).exec(transaction).await?;
         voice_profiles::Entity::delete_many()
             .filter(voice_profiles::Column::OwnerId.eq(id))

@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     files, garbage,
     ids::{FileId, UserId},
-    jobs::KEY_LIFETIME,
+    jobs::{KEY_LIFETIME, sweep_questions},
     live_names, logins,
     objects::{ObjectKey, PREFIXES},
     password_resets,
@@ -91,6 +91,7 @@ impl Storage {
         conversations::sweep(self.database.writer(), now - GUESTS_KEPT).await?;
         password_resets::sweep(self.database.writer(), now).await?;
         workers::sweep(&self.database, now).await?;
+        sweep_questions(&self.database, now).await?;
         let live_names = live_names::sweep(&self.database, now).await?;
         let campaigns = course::complete(&self.database).await?;
         let uploads = self.uploads.sweep().await?;

@@ -8,7 +8,7 @@ mod speaking;
 
 pub use device::Device;
 pub use listening::TranscribeRequest;
-pub use speaking::{SpeechRequest, Spoken, Voice};
+pub use speaking::{SpeechRequest, Spoken, Voice, Waits};
 
 use listening::{load_detector, load_encoder};
 use models::Cloner;
@@ -74,12 +74,13 @@ impl Engines {
         };
         match kind {
             JobKind::Transcribe if !self.transcribers.any() => largest(Task::Transcribe),
-            JobKind::CloneVoice if !self.speakers.any() => largest(Task::Synthesize),
+            JobKind::CloneVoice | JobKind::AnswerSpeech if !self.speakers.any() => largest(Task::Synthesize),
             JobKind::ExtractAudio
             | JobKind::GenerateVideo
             | JobKind::Transcribe
             | JobKind::CloneVoice
-            | JobKind::DeliverWebhook => 0,
+            | JobKind::DeliverWebhook
+            | JobKind::AnswerSpeech => 0,
         }
     }
 

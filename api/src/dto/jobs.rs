@@ -56,7 +56,9 @@ impl From<Kind> for JobKind {
             Kind::Transcribe => Self::Transcribe,
             Kind::CloneVoice => Self::CloneVoice,
             Kind::GenerateVideo => Self::GenerateVideo,
-            Kind::DeliverWebhook => unreachable!("storage shows nobody an internal job. This is a bug."),
+            Kind::DeliverWebhook | Kind::AnswerSpeech => {
+                unreachable!("storage shows nobody an internal job. This is a bug.")
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which jobs come next, and what the dispatcher and the metrics ask besides.
 
-use super::{Jobs, kind, returning, state, update};
+use super::{Jobs, returning, state, update};
 use crate::{
     error::Result,
     ids::JobId,
@@ -119,15 +119,18 @@ impl Jobs {
             unfinished().into_tuple().all(self.database.reader()).await?;
         let counted =
             |(kind_name, state_name, count, oldest): (String, String, i64, Option<DateTime<Utc>>)| {
+                // Those of a newer version count where it runs.
+                let kind = JobKind::parse(&kind_name)?;
                 let age = oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
-                Ok(JobCount {
-                    kind: kind(&kind_name)?,
-                    state: state(&state_name)?,
+                let state = state(&state_name);
+                Some(state.map(|state| JobCount {
+                    kind,
+                    state,
                     count: count.unsigned_abs(),
                     oldest_seconds: age.as_secs(),
-                })
+                }))
             };
-        rows.into_iter().map(counted).collect()
+        rows.into_iter().filter_map(counted).collect()
     }
 }
 
@@ -175,7 +178,11 @@ fn still_waiting(picked: &[Uuid]) -> SelectStatement {
 /// How many jobs of one owner may be queued and running; none where only the order is fair.
 fn share(kind: JobKind) -> Option<i64> {
     match kind {
-        JobKind::ExtractAudio | JobKind::Transcribe | JobKind::CloneVoice | JobKind::GenerateVideo => None,
+        JobKind::ExtractAudio
+        | JobKind::Transcribe
+        | JobKind::CloneVoice
+        | JobKind::GenerateVideo
+        | JobKind::AnswerSpeech => None,
         JobKind::DeliverWebhook => Some(DELIVERIES_AT_ONCE),
     }
 }
@@ -222,7 +229,7 @@ pub(super) fn unfinished() -> Select<Entity> {
 }
 
 /// The same condition, but not one for which an index is used.
-fn not_looked_up(condition: Expr) -> Expr {
+pub(super) fn not_looked_up(condition: Expr) -> Expr {
     condition.is(Expr::custom_keyword("TRUE"))
 }
 

@@ -54,7 +54,8 @@ impl Named {
             Parameters::ExtractAudio(_)
             | Parameters::Transcribe(_)
             | Parameters::CloneVoice(_)
-            | Parameters::DeliverWebhook(_) => Ok(()),
+            | Parameters::DeliverWebhook(_)
+            | Parameters::AnswerSpeech(_) => Ok(()),
         }
     }
 
@@ -76,7 +77,8 @@ fn voice(parameters: &Parameters) -> Option<Uuid> {
         Parameters::ExtractAudio(_)
         | Parameters::Transcribe(_)
         | Parameters::GenerateVideo(_)
-        | Parameters::DeliverWebhook(_) => None,
+        | Parameters::DeliverWebhook(_)
+        | Parameters::AnswerSpeech(_) => None,
     }
 }
 

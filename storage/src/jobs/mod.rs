@@ -12,6 +12,7 @@ mod inputs;
 mod owner;
 #[cfg(test)]
 mod plans;
+mod questions;
 mod reap;
 mod submit;
 
@@ -22,6 +23,8 @@ pub use dispatch::{DELIVERIES_AT_ONCE, JobCount};
 pub(crate) use finish::find_held;
 pub use finish::{Completion, NewOutput};
 pub use owner::JobFilter;
+pub use questions::NewQuestion;
+pub(crate) use questions::{erase as erase_questions, sweep as sweep_questions};
 pub use reap::Reaped;
 pub use submit::{Idempotency, NewJob, Submitted};
 pub(crate) use submit::{KEY_LIFETIME, insert};

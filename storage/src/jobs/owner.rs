@@ -2,6 +2,7 @@
 
 use super::{
     Job, Jobs,
+    dispatch::not_looked_up,
     inputs::Named,
     returning,
     submit::{Line, next_turn},
@@ -185,9 +186,9 @@ fn of_owner(owner: UserId, id: JobId) -> Select<Entity> {
     Entity::find_by_id(id.as_uuid()).filter(Column::OwnerId.eq(owner.as_uuid())).filter(asked_for())
 }
 
-/// Not a job of the engine's own, which nobody sees.
+/// Neither a job of the engine's own, which nobody sees, nor of a kind that only a newer version knows.
 fn asked_for() -> Expr {
-    Column::Kind.is_not_in(JobKind::INTERNAL.map(JobKind::as_str))
+    not_looked_up(Column::Kind.is_in(JobKind::ASKED_FOR.map(JobKind::as_str)))
 }
 
 async fn changed_one(database: &impl ConnectionTrait, change: UpdateMany<Entity>) -> Result<Model> {

@@ -1,6 +1,6 @@
 //! How the database answers what is asked often. With a million rows a plan without the right index is an outage.
 
-use super::{JobFilter, dispatch, owner, submit};
+use super::{JobFilter, dispatch, owner, questions, submit};
 use crate::{clock::Clock, database::Database, ids::UserId, page::Page, rows::jobs};
 use pipeline::{parameters::JobKind, state::JobStatus};
 use sea_orm::{
@@ -39,6 +39,7 @@ async fn hot_queries_seek_and_never_sort() {
         &plan(&|| submit::turns_of(line, ada).build(sqlite)).await,
         "COVERING INDEX jobs_of_owner_by_state (owner_id=? AND state=? AND kind=? AND priority=?)",
     );
+    check(&plan(&|| questions::late(now).build(sqlite)).await, "INDEX jobs_due (state=? AND kind=?)");
     check(&plan(&|| dispatch::unfinished().build(sqlite)).await, "COVERING INDEX jobs_due (state=?)");
     let later = Page {
         limit: 10,

@@ -20,6 +20,7 @@ mod objects;
 mod password_resets;
 mod play;
 mod projects;
+mod questions;
 mod queue;
 mod recordings;
 mod rooms;

@@ -39,7 +39,7 @@ impl World {
         self.submit(NewJob { callback: callback(), ..transcribe(owner, file) }).await
     }
 
-    async fn deliveries(&self, owner: UserId, job: JobId) -> Vec<Delivery> {
+    pub(crate) async fn deliveries(&self, owner: UserId, job: JobId) -> Vec<Delivery> {
         let filter = DeliveryFilter { job: Some(job), status: None };
         self.storage.webhooks.list(owner, &filter, &Page::first()).await.unwrap().items
     }

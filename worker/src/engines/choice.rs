@@ -35,7 +35,7 @@ pub fn can_run(stock: &Stock, kind: JobKind) -> Result<(), EngineError> {
             stock.require(DETECTOR)?;
             stock.best_transcriber(None, None, false).map(|_| ())
         }
-        JobKind::CloneVoice => {
+        JobKind::CloneVoice | JobKind::AnswerSpeech => {
             stock.require(DETECTOR)?;
             stock.require(ENCODER)
         }
@@ -46,7 +46,10 @@ pub fn can_run(stock: &Stock, kind: JobKind) -> Result<(), EngineError> {
 pub fn check(stock: &Stock, parameters: &Parameters, absent: Absent) -> Result<(), EngineError> {
     can_run(stock, parameters.kind())?;
     match parameters {
-        Parameters::ExtractAudio(_) | Parameters::GenerateVideo(_) | Parameters::DeliverWebhook(_) => Ok(()),
+        Parameters::ExtractAudio(_)
+        | Parameters::GenerateVideo(_)
+        | Parameters::DeliverWebhook(_)
+        | Parameters::AnswerSpeech(_) => Ok(()),
         Parameters::Transcribe(job) => {
             let chosen = transcriber(stock, job)?;
             match &job.model {
@@ -98,4 +101,55 @@ pub fn builtin_voice(stock: &Stock, id: Uuid) -> Option<String> {
 /// The same id on every machine and after every start.
 fn voice_id(model: &str) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("voxmill:voice:{model}").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Absent, can_run, check};
+    use models::EngineError;
+    use models::catalogue::Stock;
+    use pipeline::parameters::{JobKind, Parameters, Transcribe, TranscribeTask, TranscriptFormat};
+    use uuid::Uuid;
+
+    fn stock(names: &[&str]) -> Stock {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn transcribe(model: &str) -> Parameters {
+        Parameters::Transcribe(Transcribe {
+            audio_file_id: Uuid::nil(),
+            source_language: None,
+            task: TranscribeTask::Transcribe,
+            model: Some(model.to_owned()),
+            word_timestamps: false,
+            prompt: None,
+            output_formats: vec![TranscriptFormat::Json],
+        })
+    }
+
+    #[test]
+    fn a_wish_is_granted_or_replaced_or_refused() {
+        let stock = stock(&["silero-vad", "whisper-base"]);
+        let missing = |model, absent| match check(&stock, &transcribe(model), absent) {
+            Ok(()) => None,
+            Err(EngineError::ModelMissing { name }) => Some(name),
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!(missing("whisper-base", Absent::Refused), None);
+        assert_eq!(missing("whisper-large", Absent::Replaced), None);
+        assert_eq!(missing("whisper-large", Absent::Refused).as_deref(), Some("whisper-large"));
+        assert!(check(&Stock::whole(), &transcribe("whisper-large"), Absent::Refused).is_ok());
+        assert!(check(&Stock::default(), &transcribe("whisper-large"), Absent::Replaced).is_err());
+    }
+
+    #[test]
+    fn a_kind_without_its_models_is_not_taken() {
+        let can = |names| {
+            JobKind::ALL.into_iter().filter(|kind| can_run(&stock(names), *kind).is_ok()).collect::<Vec<_>>()
+        };
+        let (extract, generate) = (JobKind::ExtractAudio, JobKind::GenerateVideo);
+        assert_eq!(can(&[]), [extract, generate, JobKind::DeliverWebhook]);
+        let voices = [extract, JobKind::CloneVoice, generate, JobKind::DeliverWebhook, JobKind::AnswerSpeech];
+        assert_eq!(can(&["ge2e", "silero-vad"]), voices);
+    }
 }

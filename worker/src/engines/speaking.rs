@@ -25,7 +25,15 @@ pub enum Voice {
     Reference(PathBuf),
 }
 
+/// Who waits for the speech. A job may keep its speaker for hours, so requests have one of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Waits {
+    Job,
+    Request,
+}
+
 pub struct SpeechRequest {
+    pub waits: Waits,
     pub voice: Voice,
     /// ISO 639-1 code.
     pub language: String,
@@ -61,7 +69,8 @@ impl Engines {
         let (mut learning, mut speaking) = observers;
         let engine = base.engine_name(reference.is_some());
         let voice = base.name().to_owned();
-        let owner = self.speaker(&base, reference.is_some());
+        let reshaped = reference.is_some();
+        let owner = self.speaker(Speaker { waits: request.waits, base, reshaped });
         let report = owner
             .run_unless(stop.cancelled(), move |cloner| {
                 let mut reference_lufs = None;
@@ -91,13 +100,20 @@ impl Engines {
         }
     }
 
-    fn speaker(&self, base: &BaseVoice, reshaped: bool) -> Arc<Owner<Box<dyn Cloner>>> {
-        let name = format!("{}/{reshaped}", base.name());
-        self.speakers.get(&name, || {
-            let (catalogue, base) = (self.catalogue.clone(), base.clone());
+    fn speaker(&self, speaker: Speaker) -> Arc<Owner<Box<dyn Cloner>>> {
+        let Speaker { waits, base, reshaped } = speaker;
+        self.speakers.get(&format!("{waits:?}/{}/{reshaped}", base.name()), || {
+            let catalogue = self.catalogue.clone();
             Owner::new("speaker", self.config.idle, move || load_speaker(&catalogue, &base, reshaped))
         })
     }
+}
+
+/// One thread.
+struct Speaker {
+    waits: Waits,
+    base: BaseVoice,
+    reshaped: bool,
 }
 
 /// What speaks before the voice is reshaped.

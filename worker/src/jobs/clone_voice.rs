@@ -3,7 +3,9 @@
 use super::transcribe::{Decoding, decode};
 use crate::context::{Artifact, JobContext, JobError, Outcome, gone};
 use crate::engines::choice::{builtin_voice, listener};
-use crate::engines::{LISTENING_RATE, REFERENCE_RATE, SpeechRequest, Spoken, TranscribeRequest, Voice};
+use crate::engines::{
+    LISTENING_RATE, REFERENCE_RATE, SpeechRequest, Spoken, TranscribeRequest, Voice, Waits,
+};
 use models::TranscribeOptions;
 use models::track::{Script, TimedText};
 use pipeline::parameters::CloneVoice;
@@ -19,6 +21,7 @@ pub(crate) async fn run(context: &JobContext, parameters: &CloneVoice) -> Result
     let voice = voice(context, parameters).await?;
     let output = context.directory.join("speech.wav");
     let request = SpeechRequest {
+        waits: Waits::Job,
         voice: voice.clone(),
         language: parameters.target_language.clone(),
         script: script(parameters),

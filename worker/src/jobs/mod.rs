@@ -1,5 +1,6 @@
 //! One file a kind of job: fetch, work, and name what came out.
 
+mod answer_speech;
 mod clone_voice;
 mod deliver_webhook;
 mod extract_audio;
@@ -16,6 +17,7 @@ pub(crate) async fn run(context: &JobContext) -> Result<Outcome, JobError> {
         Parameters::CloneVoice(parameters) => clone_voice::run(context, parameters).await,
         Parameters::GenerateVideo(parameters) => generate_video::run(context, parameters).await,
         Parameters::DeliverWebhook(parameters) => deliver_webhook::run(context, parameters).await,
+        Parameters::AnswerSpeech(question) => answer_speech::run(context, question).await,
     }
 }
 
