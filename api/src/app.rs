@@ -65,8 +65,13 @@ impl App {
         Ok(self.services.storage.audit.record(event).await?)
     }
 
-    pub(crate) fn builtin_voice(&self, id: Uuid) -> Option<BuiltinVoice> {
-        self.services.speech.builtin_voices().into_iter().find(|voice| voice.id == id)
+    pub(crate) async fn builtin_voice(&self, id: Uuid) -> Result<Option<BuiltinVoice>, ApiError> {
+        Ok(self.services.speech.builtin_voices().await?.into_iter().find(|voice| voice.id == id))
+    }
+
+    /// The ids of the voices that everybody has.
+    pub(crate) async fn builtin_voices(&self) -> Result<Vec<Uuid>, ApiError> {
+        Ok(self.services.speech.builtin_voices().await?.into_iter().map(|voice| voice.id).collect())
     }
 
     /// Whether this is how a browser names us as the origin of a page: scheme and authority where we know our own URL,

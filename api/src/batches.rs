@@ -69,7 +69,7 @@ impl BatchesApi {
             request_id: RequestId::of(request),
             trace_parent: request.data().copied(),
             idempotency,
-            builtin_voices: self.app.services.speech.builtin_voices().iter().map(|voice| voice.id).collect(),
+            builtin_voices: self.app.builtin_voices().await?,
         };
         let batch = match self.app.services.storage.jobs.submit_batch(new).await? {
             Submitted::New(batch) => {

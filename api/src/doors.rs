@@ -2,13 +2,16 @@
 //! The program that starts the server opens these doors.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use pipeline::failure::Failure;
 use pipeline::media_info::MediaInfo;
 use pipeline::parameters::Parameters;
+use pipeline::trace::TraceParent;
+use storage::ids::UserId;
+use storage::objects::ObjectKey;
 use uuid::Uuid;
 
 /// Tells what a file holds, whatever its name says.
@@ -22,8 +25,8 @@ pub trait Probe: Send + Sync {
 /// Asks the engines.
 #[async_trait]
 pub trait Speech: Send + Sync {
-    /// The voices that everybody has. The same at every call of one process.
-    fn builtin_voices(&self) -> Vec<BuiltinVoice>;
+    /// The voices that everybody has.
+    async fn builtin_voices(&self) -> Result<Vec<BuiltinVoice>, Failure>;
 
     /// Refuses a job whose engine or model is not there, with the code `model_unavailable` and, in the message, what
     /// to do about it.
@@ -32,11 +35,12 @@ pub trait Speech: Send + Sync {
     /// Whether any voice speaks this language, an ISO 639-1 code.
     async fn speaks(&self, language: &str) -> Result<bool, Failure>;
 
-    /// Seconds of speech in the media file `sample`; a transient failure within 20 seconds where it takes longer.
-    async fn speech_seconds(&self, sample: &Path) -> Result<f64, Failure>;
+    /// Seconds of speech in the recording `sample`. A failure `service_unavailable` where it takes longer than a request
+    /// can wait, or nobody is there who can tell; its message is shown to whoever asks, and says what to do.
+    async fn speech_seconds(&self, asker: &Asker, sample: &ObjectKey) -> Result<f64, Failure>;
 
-    /// A whole WAV file that speaks the text; a transient failure within 20 seconds where it takes longer.
-    async fn preview(&self, preview: Preview) -> Result<Vec<u8>, Failure>;
+    /// A whole WAV file that speaks the text; fails as [`Speech::speech_seconds`] does.
+    async fn preview(&self, asker: &Asker, preview: Preview) -> Result<Vec<u8>, Failure>;
 }
 
 /// Sends letters.
@@ -53,6 +57,16 @@ pub struct Letter {
     pub to: String,
     pub subject: String,
     pub text: String,
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    pub user: UserId,
+    /// Of the request, for the log.
+    pub request_id: Option<String>,
+    /// The span of the request.
+    pub trace_parent: Option<TraceParent>,
 }
 
 #[derive(Clone, Debug)]
@@ -79,6 +93,6 @@ pub struct Preview {
 #[derive(Clone, Debug)]
 pub enum PreviewVoice {
     Builtin(Uuid),
-    /// A recording of the speaker, readable until the call returns.
-    Sample(PathBuf),
+    /// A recording of the speaker.
+    Sample(ObjectKey),
 }

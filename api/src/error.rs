@@ -319,6 +319,7 @@ impl From<Failure> for ApiError {
         match failure.code.as_str() {
             "model_unavailable" => Self::new(Code::ModelUnavailable, failure.message),
             "not_found" => Self::not_found(),
+            "service_unavailable" => Self::unavailable(failure.message),
             code if failure.retryable => {
                 tracing::warn!(code, "an engine or the probe failed for a request: {}", failure.message);
                 Self::unavailable("The server cannot do this now. Try again shortly.")
@@ -434,7 +435,23 @@ mod tests {
     use poem::http::StatusCode;
     use storage::error::Error as StorageError;
 
+    use pipeline::failure::Failure;
+
     use super::ApiError;
+
+    #[tokio::test]
+    async fn what_is_away_for_now_says_what_to_do_and_when() {
+        let message = async |failure| {
+            let response = ApiError::from(failure).render("/api/v1/x");
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.header("retry-after"), Some("5"));
+            response.into_body().into_string().await.unwrap()
+        };
+        let told = message(Failure::transient("service_unavailable", "All workers are busy.")).await;
+        assert!(told.contains("\"service_unavailable\"") && told.contains("All workers are busy."), "{told}");
+        let hidden = message(Failure::transient("media_child_lost", "signal 9")).await;
+        assert!(!hidden.contains("signal"), "{hidden}");
+    }
 
     #[tokio::test]
     async fn causes_stay_inside() {

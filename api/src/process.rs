@@ -124,7 +124,7 @@ impl ProcessApi {
             request_id: RequestId::of(request),
             trace_parent: request.data().copied(),
             idempotency,
-            builtin_voices: self.app.services.speech.builtin_voices().iter().map(|voice| voice.id).collect(),
+            builtin_voices: self.app.builtin_voices().await?,
             callback,
         };
         let job = match self.app.services.storage.jobs.submit(new).await? {

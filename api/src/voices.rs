@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use poem::{IntoResponse, Response};
+use poem::{IntoResponse, Request, Response};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::{Binary, Json, Payload};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use storage::error::Error as StorageError;
 use storage::files::File;
 use storage::ids::{FileId, UserId, VoiceId};
-use storage::objects::{ObjectKey, StagedObject};
+use storage::objects::ObjectKey;
 use storage::voices::{NewVoice, VoiceFilter};
 use tokio::io::AsyncReadExt;
 use uuid::Uuid;
@@ -20,9 +20,10 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::body::Body;
 use crate::caller::Caller;
-use crate::doors::{Preview, PreviewVoice};
+use crate::doors::{Asker, Preview, PreviewVoice};
 use crate::dto::Done;
 use crate::dto::voices::{Gender, NewVoiceProfile, VoiceObject, VoiceProfiles, builtin_gender};
+use crate::edge::RequestId;
 use crate::error::{ApiError, Result};
 use crate::tags::Tag;
 
@@ -56,7 +57,7 @@ impl VoicesApi {
         gender: Query<Option<Gender>>,
     ) -> Result<Json<VoiceProfiles>> {
         let (language, gender) = (language.0, gender.0.map(storage::voices::Gender::from));
-        let builtin = self.app.services.speech.builtin_voices().into_iter().filter(|voice| {
+        let builtin = self.app.services.speech.builtin_voices().await?.into_iter().filter(|voice| {
             language.as_ref().is_none_or(|language| *language == voice.language)
                 && gender.is_none_or(|gender| Some(gender) == builtin_gender(voice))
         });
@@ -70,7 +71,12 @@ impl VoicesApi {
     ///
     /// The recording must hold at least three seconds of speech. The voice outlives its file.
     #[oai(path = "/create-profile", method = "post", operation_id = "create_voice_profile")]
-    async fn create(&self, caller: Caller, body: Body<NewVoiceProfile>) -> Result<CreatedVoice> {
+    async fn create(
+        &self,
+        caller: Caller,
+        body: Body<NewVoiceProfile>,
+        request: &Request,
+    ) -> Result<CreatedVoice> {
         let NewVoiceProfile { name, audio_sample_id, language, description, gender, consent } = body.value;
         if name.trim().is_empty() {
             return Err(ApiError::invalid("name", "must not be blank"));
@@ -83,7 +89,7 @@ impl VoicesApi {
                 other => ApiError::from(other),
             },
         )?;
-        let speech_seconds = self.speech_seconds(&sample).await?;
+        let speech_seconds = self.speech_seconds(&asker(&caller, request), &sample).await?;
         let voice = NewVoice {
             owner: caller.user,
             name,
@@ -101,7 +107,7 @@ impl VoicesApi {
     /// Get a voice
     #[oai(path = "/profiles/:profile_id", method = "get", operation_id = "get_voice_profile")]
     async fn get(&self, caller: Caller, profile_id: Path<Uuid>) -> Result<Json<VoiceObject>> {
-        if let Some(voice) = self.app.builtin_voice(profile_id.0) {
+        if let Some(voice) = self.app.builtin_voice(profile_id.0).await? {
             return Ok(Json(VoiceObject::from(voice)));
         }
         let voice = self.app.services.storage.voices.find(caller.user, VoiceId::from(profile_id.0)).await?;
@@ -111,7 +117,7 @@ impl VoicesApi {
     /// Delete a voice
     #[oai(path = "/profiles/:profile_id", method = "delete", operation_id = "delete_voice_profile")]
     async fn delete(&self, caller: Caller, profile_id: Path<Uuid>) -> Result<Done> {
-        if self.app.builtin_voice(profile_id.0).is_some() {
+        if self.app.builtin_voice(profile_id.0).await?.is_some() {
             return Err(ApiError::forbidden("A built-in voice cannot be deleted"));
         }
         self.app.services.storage.voices.delete(caller.user, VoiceId::from(profile_id.0)).await?;
@@ -129,6 +135,7 @@ impl VoicesApi {
         text: Query<String>,
         /// ISO 639-1 code; the voice's own where absent.
         language: Query<Option<String>>,
+        request: &Request,
     ) -> Result<Wav> {
         check_text(&text.0)?;
         let voice = self.source(caller.user, profile_id.0).await?;
@@ -141,7 +148,8 @@ impl VoicesApi {
         if !self.app.services.speech.speaks(&language).await? {
             return Err(ApiError::invalid("language", "is a language that no voice speaks"));
         }
-        let wav = self.speak(voice.sound, text.0, language).await?;
+        let preview = Preview { voice: voice.sound, text: text.0, language };
+        let wav = self.app.services.speech.preview(&asker(&caller, request), preview).await?;
         self.cache(&key, &wav).await?;
         Ok(Wav(wav))
     }
@@ -149,23 +157,17 @@ impl VoicesApi {
 
 /// A voice, and what tells it from every other.
 struct Source {
-    sound: Sound,
+    sound: PreviewVoice,
     language: String,
     revision: String,
 }
 
-enum Sound {
-    Builtin(Uuid),
-    Sample(ObjectKey),
-}
-
 impl VoicesApi {
-    async fn speech_seconds(&self, sample: &File) -> Result<f64> {
+    async fn speech_seconds(&self, asker: &Asker, sample: &File) -> Result<f64> {
         if sample.media.as_ref().is_none_or(|media| media.audio.is_none()) {
             return Err(ApiError::invalid("audio_sample_id", "must be a file with sound"));
         }
-        let copy = self.local_copy(&sample.object_key).await?;
-        let found = self.app.services.speech.speech_seconds(copy.path()).await;
+        let found = self.app.services.speech.speech_seconds(asker, &sample.object_key).await;
         let seconds =
             found.map_err(|failure| match failure.retryable || failure.code == "model_unavailable" {
                 true => ApiError::from(failure),
@@ -179,37 +181,13 @@ impl VoicesApi {
     }
 
     async fn source(&self, owner: UserId, id: Uuid) -> Result<Source> {
-        if let Some(voice) = self.app.builtin_voice(id) {
+        if let Some(voice) = self.app.builtin_voice(id).await? {
             let revision = revision(id, voice.created_at);
-            return Ok(Source { sound: Sound::Builtin(id), language: voice.language, revision });
+            return Ok(Source { sound: PreviewVoice::Builtin(id), language: voice.language, revision });
         }
         let voice = self.app.services.storage.voices.find(owner, VoiceId::from(id)).await?;
         let revision = revision(id, voice.created_at);
-        Ok(Source { sound: Sound::Sample(voice.object_key), language: voice.language, revision })
-    }
-
-    async fn speak(&self, sound: Sound, text: String, language: String) -> Result<Vec<u8>> {
-        let speech = &self.app.services.speech;
-        let wav = match sound {
-            Sound::Builtin(id) => {
-                speech.preview(Preview { voice: PreviewVoice::Builtin(id), text, language }).await?
-            }
-            Sound::Sample(key) => {
-                let copy = self.local_copy(&key).await?;
-                let voice = PreviewVoice::Sample(copy.path().to_owned());
-                speech.preview(Preview { voice, text, language }).await?
-            }
-        };
-        Ok(wav)
-    }
-
-    /// The object as a file of ours, there as long as the answer is held.
-    async fn local_copy(&self, key: &ObjectKey) -> Result<StagedObject> {
-        let objects = &self.app.services.storage.objects;
-        let mut reader = objects.open(key, None).await?;
-        let mut staging = objects.stage().await?;
-        tokio::io::copy(&mut reader, &mut staging).await.map_err(StorageError::from)?;
-        Ok(staging.finish().await?)
+        Ok(Source { sound: PreviewVoice::Sample(voice.object_key), language: voice.language, revision })
     }
 
     async fn cached(&self, key: &ObjectKey) -> Result<Option<Vec<u8>>> {
@@ -257,6 +235,10 @@ impl ApiResponse for Wav {
     }
 
     fn register(_: &mut Registry) {}
+}
+
+fn asker(caller: &Caller, request: &Request) -> Asker {
+    Asker { user: caller.user, request_id: RequestId::of(request), trace_parent: request.data().copied() }
 }
 
 fn check_text(text: &str) -> Result<()> {

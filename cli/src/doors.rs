@@ -1,11 +1,18 @@
-//! What HTTP asks of media and engines at once, answered by the worker's own pieces.
+//! What HTTP asks of media and engines at once: media of a sandboxed child of this process; engines of its own, or of the
+//! workers.
 
-use api::doors::{BuiltinVoice, Preview, PreviewVoice, Probe, Speech};
+mod engines;
+mod workers;
+
+pub(crate) use engines::EngineSpeech;
+pub(crate) use workers::WorkerSpeech;
+
+use api::doors::{BuiltinVoice, Probe};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use models::EngineError;
+use models::catalogue::Stock;
 use models::phonemes::language_voice;
-use models::track::Script;
-use models::{EngineError, Observer};
 use pipeline::failure::Failure;
 use pipeline::media::{MediaError, MediaRunner, PcmDecoding, Watch};
 use pipeline::media_info::MediaInfo;
@@ -14,11 +21,9 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
-use worker::engines::choice::{self, Absent, builtin_voice};
-use worker::engines::{Engines, LISTENING_RATE, REFERENCE_RATE, SpeechRequest, Voice, Waits};
+use worker::engines::choice::{self, Absent};
 
 /// How long a request waits for media and engines: to learn a voice for its preview takes 20 s on two busy cores.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,120 +67,6 @@ impl Probe for MediaProbe {
     }
 }
 
-pub(crate) struct WorkerSpeech {
-    engines: Arc<Engines>,
-    media: Media,
-    work_directory: PathBuf,
-    absent: Absent,
-}
-
-impl WorkerSpeech {
-    pub(crate) fn new(services: &worker::Services, media: Media, absent: Absent) -> Self {
-        Self {
-            engines: services.engines.clone(),
-            media,
-            work_directory: services.config.work_directory.clone(),
-            absent,
-        }
-    }
-
-    fn directory(&self) -> Result<TempDir, Failure> {
-        tempfile::Builder::new().prefix("speech-").tempdir_in(&self.work_directory).map_err(|error| {
-            tracing::error!(%error, "could not make a directory for speech");
-            Failure::internal()
-        })
-    }
-
-    async fn heard(&self, sample: &Path, stop: &CancellationToken) -> Result<f64, Failure> {
-        let directory = self.directory()?;
-        let output = directory.path().join("sound.wav");
-        let decoding = PcmDecoding { input: sample.to_owned(), output, sample_rate: LISTENING_RATE };
-        let sound = self.media.decode(decoding, stop).await?;
-        self.engines.speech_seconds(sound, stop).await.map_err(refused)
-    }
-
-    async fn spoken(&self, preview: Preview, stop: &CancellationToken) -> Result<Vec<u8>, Failure> {
-        let directory = self.directory()?;
-        let voice = match preview.voice {
-            PreviewVoice::Builtin(id) => {
-                Voice::Builtin(builtin_voice(&self.engines.stock(), id).ok_or_else(|| {
-                    Failure::permanent("not_found", "This built-in voice is no longer installed.")
-                })?)
-            }
-            PreviewVoice::Sample(input) => {
-                let output = directory.path().join("reference.wav");
-                let decoding = PcmDecoding { input, output, sample_rate: REFERENCE_RATE };
-                Voice::Reference(self.media.decode(decoding, stop).await?)
-            }
-        };
-        let output = directory.path().join("preview.wav");
-        let request = SpeechRequest {
-            waits: Waits::Request,
-            voice,
-            language: preview.language,
-            script: Script::Text(preview.text),
-            speed: 1.0,
-            output: output.clone(),
-        };
-        let observers = (Asked(stop.clone()), Asked(stop.clone()));
-        self.engines.speak(request, observers, stop).await.map_err(refused)?;
-        tokio::fs::read(&output).await.map_err(|error| {
-            tracing::error!(%error, "could not read a preview");
-            Failure::internal()
-        })
-    }
-}
-
-#[async_trait]
-impl Speech for WorkerSpeech {
-    fn builtin_voices(&self) -> Vec<BuiltinVoice> {
-        let voices = choice::builtin_voices(&self.engines.stock()).into_iter();
-        voices
-            .map(|voice| BuiltinVoice {
-                id: voice.id,
-                name: voice.name,
-                language: voice.language,
-                gender: Some(voice.gender),
-                description: Some(format!("The voice of the model {}", voice.model)),
-                created_at: DateTime::<Utc>::UNIX_EPOCH,
-            })
-            .collect()
-    }
-
-    async fn check(&self, parameters: &Parameters) -> Result<(), Failure> {
-        let (engines, parameters, absent) = (self.engines.clone(), parameters.clone(), self.absent);
-        blocking(move || choice::check(&engines.stock(), &parameters, absent)).await
-    }
-
-    async fn speaks(&self, language: &str) -> Result<bool, Failure> {
-        let language = language.to_owned();
-        blocking(move || Ok(language_voice(&language)?.is_some())).await
-    }
-
-    async fn speech_seconds(&self, sample: &Path) -> Result<f64, Failure> {
-        let stop = CancellationToken::new();
-        let _ends_with_the_request = stop.clone().drop_guard();
-        in_time(self.media.patience, self.heard(sample, &stop)).await
-    }
-
-    async fn preview(&self, preview: Preview) -> Result<Vec<u8>, Failure> {
-        let stop = CancellationToken::new();
-        let _ends_with_the_request = stop.clone().drop_guard();
-        in_time(self.media.patience, self.spoken(preview, &stop)).await
-    }
-}
-
-/// Tells an engine whether the request that asked is still there.
-struct Asked(CancellationToken);
-
-impl Observer for Asked {
-    fn progress(&mut self, _fraction: f32) {}
-
-    fn cancelled(&self) -> bool {
-        self.0.is_cancelled()
-    }
-}
-
 /// What a client can be made to wait for.
 async fn in_time<T>(
     patience: Duration,
@@ -186,11 +77,39 @@ async fn in_time<T>(
     })
 }
 
+fn shown(voices: Vec<choice::BuiltinVoice>) -> Vec<BuiltinVoice> {
+    let shown = |voice: choice::BuiltinVoice| BuiltinVoice {
+        id: voice.id,
+        name: voice.name,
+        language: voice.language,
+        gender: Some(voice.gender),
+        description: Some(format!("The voice of the model {}", voice.model)),
+        created_at: DateTime::<Utc>::UNIX_EPOCH,
+    };
+    voices.into_iter().map(shown).collect()
+}
+
+async fn check(stock: Stock, parameters: &Parameters, absent: Absent) -> Result<(), Failure> {
+    let parameters = parameters.clone();
+    blocking(move || choice::check(&stock, &parameters, absent)).await
+}
+
+/// By the espeak-ng program of this machine, which all voices speak through.
+async fn speaks(language: &str) -> Result<bool, Failure> {
+    let language = language.to_owned();
+    blocking(move || Ok(language_voice(&language)?.is_some())).await
+}
+
 /// Runs what asks other programs and waits for them.
 async fn blocking<T: Send + 'static>(
     ask: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
 ) -> Result<T, Failure> {
     tokio::task::spawn_blocking(ask).await.map_err(|_| Failure::internal())?.map_err(refused)
+}
+
+fn unexpected(error: &storage::error::Error) -> Failure {
+    tracing::error!(error = error as &dyn std::error::Error, "the storage failed a door");
+    Failure::internal()
 }
 
 fn logged(error: &MediaError) -> Failure {
@@ -212,37 +131,40 @@ fn refused(error: EngineError) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::{Media, MediaProbe, WorkerSpeech};
+    use super::{EngineSpeech, Media, MediaProbe};
     use crate::config::Config;
     use crate::serve;
-    use api::doors::{Probe as _, Speech as _};
+    use api::doors::{Asker, Probe as _, Speech as _};
     use std::path::Path;
     use std::sync::Arc;
     use std::time::Duration;
+    use storage::ids::UserId;
+    use storage::objects::ObjectKey;
     use tokio::sync::Semaphore;
     use worker::engines::choice::Absent;
-    use worker::engines::{Device, EngineConfig, Engines};
 
     #[tokio::test]
     async fn a_request_does_not_wait_for_its_turn_for_ever() {
         let slots = Arc::new(Semaphore::new(0));
         let patience = Duration::from_millis(50);
-        let media = Media { slots, patience, ..Media::new(serve::media_runner(&Config::default()).unwrap()) };
-        let work = tempfile::tempdir().unwrap();
-        let config = EngineConfig { threads: 1, idle: Duration::ZERO, device: Device::Cpu };
-        let speech = WorkerSpeech {
-            engines: Arc::new(Engines::new(serve::catalogue(&Config::default()), config)),
-            media: media.clone(),
-            work_directory: work.path().to_owned(),
-            absent: Absent::Replaced,
-        };
+        let data = tempfile::tempdir().unwrap();
+        let config = Config { data_dir: data.path().to_owned(), ..Config::default() };
+        let media = Media { slots, patience, ..Media::new(serve::media_runner(&config).unwrap()) };
+        let storage = serve::storage_beside_a_server(&config).await.unwrap();
+        let services = serve::worker_services(&config, storage.clone()).await.unwrap();
+        let speech = EngineSpeech::new(&services, media.clone(), Absent::Replaced);
+        let key = ObjectKey::parse("files/0/sample").unwrap();
         let sample = Path::new("sample.wav");
+        let staged = storage.objects.stage().await.unwrap().finish().await.unwrap();
+        storage.objects.publish(staged, &key).await.unwrap();
+        let asker = Asker { user: UserId::new(), request_id: None, trace_parent: None };
         for refused in [
             MediaProbe(media).probe(sample).await.map(|_| ()).unwrap_err(),
-            speech.speech_seconds(sample).await.map(|_| ()).unwrap_err(),
+            speech.speech_seconds(&asker, &key).await.map(|_| ()).unwrap_err(),
         ] {
             assert_eq!((refused.code.as_str(), refused.retryable), ("service_unavailable", true));
         }
-        assert!(work.path().read_dir().unwrap().next().is_none(), "nothing is left behind");
+        let left = services.config.work_directory.read_dir().unwrap().next();
+        assert!(left.is_none(), "nothing is left behind");
     }
 }

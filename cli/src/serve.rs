@@ -1,12 +1,12 @@
 //! The whole server in one process: database, queue, workers and HTTP.
 
 use crate::config::Config;
-use crate::doors::{Media, MediaProbe, WorkerSpeech};
+use crate::doors::{EngineSpeech, Media, MediaProbe, WorkerSpeech};
 use crate::logging;
 use crate::mail::SmtpMail;
 use crate::models_command::default_set;
 use anyhow::{Context as _, bail};
-use api::doors::Mail;
+use api::doors::{Mail, Speech};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use models::catalogue::{Catalogue, Sources};
 use pipeline::media::{CHILD_COMMAND, Limits, MediaRunner};
@@ -130,28 +130,35 @@ impl Server {
             .with_context(|| format!("could not listen on {}; choose another with --bind", config.bind))?;
         let address = listener.local_addr()?;
         let metrics = metrics_handle()?;
-        let services = worker_services(config, storage)?;
-        worker::prepare(&services.config.work_directory).await?;
-        warn_of_missing_models(config);
+        let media = Media::new(media_runner(config)?);
+        let absent = config.absent_models();
         let shutdown = CancellationToken::new();
-        let surroundings = Surroundings { metrics, shutdown: shutdown.clone() };
+        let surroundings = Surroundings { storage: storage.clone(), metrics, shutdown: shutdown.clone() };
         let mut parts = JoinSet::new();
         match part {
-            Part::All | Part::Api => {
-                let api = api_services(config, &services, surroundings)?;
-                parts.spawn(async move { api::serve(listener, api).await.context("the HTTP server") });
+            Part::All => {
+                let services = worker_services(config, storage).await?;
+                let speech = EngineSpeech::new(&services, media.clone(), absent);
+                let api = api_services(config, surroundings, (media, Arc::new(speech)))?;
+                parts.spawn(serve_http(listener, api));
+                parts.spawn(worker::run(services, shutdown.clone()));
+            }
+            // Without engines: what only they can answer the workers are asked.
+            Part::Api => {
+                let speech = WorkerSpeech::new(storage.clone(), absent);
+                let api = api_services(config, surroundings, (media, Arc::new(speech)))?;
+                parts.spawn(serve_http(listener, api));
+                parts.spawn(worker::sweep_staging(storage, shutdown.clone()));
             }
             Part::Worker => {
-                let observed = observed(config, &services, surroundings);
+                let services = worker_services(config, storage).await?;
+                let observed = observed(config, surroundings);
                 parts.spawn(async move {
                     api::serve_operations(listener, observed).await.context("the HTTP server")
                 });
+                parts.spawn(worker::run(services, shutdown.clone()));
             }
         }
-        match part {
-            Part::All | Part::Worker => parts.spawn(worker::run(services, shutdown.clone())),
-            Part::Api => parts.spawn(worker::sweep_staging(services.storage, shutdown.clone())),
-        };
         Ok(Self { address, shutdown, parts, _lock: lock })
     }
 
@@ -181,13 +188,19 @@ pub(crate) fn media_runner(config: &Config) -> anyhow::Result<MediaRunner> {
     Ok(MediaRunner::new(program, vec![CHILD_COMMAND.into()], limits))
 }
 
-fn worker_services(config: &Config, storage: Storage) -> anyhow::Result<worker::Services> {
+async fn serve_http(listener: TcpListener, api: api::Services) -> anyhow::Result<()> {
+    api::serve(listener, api).await.context("the HTTP server")
+}
+
+/// The engines, and what else a job takes. Of the parts, those that work alone have them.
+pub(crate) async fn worker_services(config: &Config, storage: Storage) -> anyhow::Result<worker::Services> {
+    warn_of_missing_models(config);
     let engine_config = EngineConfig {
         threads: config.threads(),
         idle: Duration::from_secs(config.engine_idle_seconds),
         device: config.device()?,
     };
-    Ok(worker::Services {
+    let services = worker::Services {
         storage,
         media: media_runner(config)?,
         engines: Arc::new(Engines::new(catalogue(config), engine_config)),
@@ -200,18 +213,21 @@ fn worker_services(config: &Config, storage: Storage) -> anyhow::Result<worker::
             time_limit: Duration::from_secs(config.job_time_limit_seconds),
             grace: Duration::from_secs(config.grace_seconds),
         }),
-    })
+    };
+    worker::prepare(&services.config.work_directory).await?;
+    Ok(services)
 }
 
 struct Surroundings {
+    storage: Storage,
     metrics: PrometheusHandle,
     shutdown: CancellationToken,
 }
 
-fn observed(config: &Config, services: &worker::Services, surroundings: Surroundings) -> api::Observed {
-    let Surroundings { metrics, shutdown } = surroundings;
+fn observed(config: &Config, surroundings: Surroundings) -> api::Observed {
+    let Surroundings { storage, metrics, shutdown } = surroundings;
     api::Observed {
-        storage: services.storage.clone(),
+        storage,
         metrics: Arc::new(move || metrics.render()),
         metrics_token: Some(config.metrics_token.clone()).filter(|token| !token.is_empty()),
         shutdown,
@@ -229,15 +245,14 @@ pub(crate) fn host_name() -> String {
 
 fn api_services(
     config: &Config,
-    services: &worker::Services,
     surroundings: Surroundings,
+    (media, speech): (Media, Arc<dyn Speech>),
 ) -> anyhow::Result<api::Services> {
-    let Surroundings { metrics, shutdown } = surroundings;
-    let media = Media::new(services.media.clone());
+    let Surroundings { storage, metrics, shutdown } = surroundings;
     Ok(api::Services {
-        storage: services.storage.clone(),
-        probe: Arc::new(MediaProbe(media.clone())),
-        speech: Arc::new(WorkerSpeech::new(services, media, config.absent_models())),
+        storage,
+        probe: Arc::new(MediaProbe(media)),
+        speech,
         mail: mail(config)?,
         metrics: Arc::new(move || metrics.render()),
         config: api::ApiConfig {

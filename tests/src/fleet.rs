@@ -72,7 +72,11 @@ impl Fleet {
     }
 
     pub fn api(&self) -> Server {
-        Server::start_part("api", &self.settings)
+        self.api_with(&[])
+    }
+
+    pub fn api_with(&self, settings: &[(&str, &str)]) -> Server {
+        self.start("api", settings)
     }
 
     pub fn worker(&self) -> Server {
@@ -80,8 +84,12 @@ impl Fleet {
     }
 
     pub fn worker_with(&self, settings: &[(&str, &str)]) -> Server {
+        self.start("worker", settings)
+    }
+
+    fn start(&self, part: &str, settings: &[(&str, &str)]) -> Server {
         let mut all = self.settings.clone();
         all.extend(settings.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())));
-        Server::start_part("worker", &all)
+        Server::start_part(part, &all)
     }
 }

@@ -145,10 +145,11 @@ async fn services_at(clock: Clock, default_quota_bytes: u64) -> (Services, TempD
     let directory = tempfile::tempdir().unwrap();
     let config = storage_config(directory.path(), default_quota_bytes);
     migrations::up(&config.database_url).await.unwrap();
+    let storage = Storage::open_with_clock(&config, clock).await.unwrap();
     let services = Services {
-        storage: Storage::open_with_clock(&config, clock).await.unwrap(),
         probe: Arc::new(MagicProbe),
-        speech: Arc::new(TalkativeSpeech),
+        speech: Arc::new(TalkativeSpeech { objects: storage.objects.clone() }),
+        storage,
         mail: None,
         metrics: Arc::new(|| "voxmill_up 1\n".to_owned()),
         config: ApiConfig {

@@ -3,13 +3,16 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
-use api::doors::{BuiltinVoice, Preview, PreviewVoice, Probe, Speech};
+use api::doors::{Asker, BuiltinVoice, Preview, PreviewVoice, Probe, Speech};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use pipeline::failure::Failure;
 use pipeline::media_info::{AudioInfo, MediaInfo, VideoInfo};
 use pipeline::parameters::Parameters;
+use storage::objects::{ObjectKey, Objects};
+use tokio::io::AsyncReadExt as _;
 use uuid::Uuid;
 
 pub(crate) const BUILTIN: Uuid = Uuid::from_u128(7);
@@ -60,19 +63,28 @@ impl Probe for MagicProbe {
 }
 
 /// Hears one second of speech in every kilobyte, and speaks by naming what it was asked to say.
-pub(crate) struct TalkativeSpeech;
+pub(crate) struct TalkativeSpeech {
+    pub(crate) objects: Arc<dyn Objects>,
+}
+
+impl TalkativeSpeech {
+    async fn size(&self, key: &ObjectKey) -> usize {
+        let mut bytes = vec![];
+        self.objects.open(key, None).await.unwrap().read_to_end(&mut bytes).await.unwrap()
+    }
+}
 
 #[async_trait]
 impl Speech for TalkativeSpeech {
-    fn builtin_voices(&self) -> Vec<BuiltinVoice> {
-        vec![BuiltinVoice {
+    async fn builtin_voices(&self) -> Result<Vec<BuiltinVoice>, Failure> {
+        Ok(vec![BuiltinVoice {
             id: BUILTIN,
             name: "Joe".into(),
             language: "en".into(),
             gender: Some("male".into()),
             description: None,
             created_at: DateTime::<Utc>::UNIX_EPOCH,
-        }]
+        }])
     }
 
     async fn check(&self, parameters: &Parameters) -> Result<(), Failure> {
@@ -88,14 +100,14 @@ impl Speech for TalkativeSpeech {
         Ok(["en", "de"].contains(&language))
     }
 
-    async fn speech_seconds(&self, sample: &Path) -> Result<f64, Failure> {
-        Ok(std::fs::metadata(sample).map_err(|_| Failure::internal())?.len() as f64 / 1000.0)
+    async fn speech_seconds(&self, _: &Asker, sample: &ObjectKey) -> Result<f64, Failure> {
+        Ok(self.size(sample).await as f64 / 1000.0)
     }
 
-    async fn preview(&self, preview: Preview) -> Result<Vec<u8>, Failure> {
+    async fn preview(&self, _: &Asker, preview: Preview) -> Result<Vec<u8>, Failure> {
         let voice = match preview.voice {
             PreviewVoice::Builtin(id) => id.to_string(),
-            PreviewVoice::Sample(path) => format!("{} bytes", std::fs::read(path).unwrap().len()),
+            PreviewVoice::Sample(key) => format!("{} bytes", self.size(&key).await),
         };
         Ok(format!("RIFF {voice} {} {} {}", preview.language, preview.text, Uuid::new_v4()).into_bytes())
     }

@@ -18,6 +18,7 @@ mod isolation;
 mod media;
 mod object_store;
 mod password_reset;
+mod questions;
 mod recordings;
 mod redis;
 mod traces;
