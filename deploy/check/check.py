@@ -120,6 +120,9 @@ def documents_problems(documents, values):
         name, spec = document["metadata"]["name"], document["spec"]
         if spec["selector"]["matchLabels"].items() - spec["template"]["metadata"]["labels"].items():
             yield f"{name} does not select its own pods"
+        volumes = {volume["name"] for volume in spec["template"]["spec"]["volumes"]}
+        if ("models" in volumes) == name.endswith("-api"):
+            yield f"{name}: the models are the workers' and nobody else's"
         if name in scaled and "replicas" in spec:
             yield f"{name} has replicas of its own, over which it and KEDA would quarrel"
         pod = spec["template"]["spec"]

@@ -58,6 +58,8 @@ seccompProfile: {type: RuntimeDefault}
 {{- define "voxmill.pod" -}}
 {{- $values := .root.Values }}
 {{- $image := default $values.image .of.image }}
+{{- /* The api asks the workers. */ -}}
+{{- $models := and (ne .part "api") (not $values.models.inImage) }}
 metadata:
   labels:
     {{- include "voxmill.labels" .root | nindent 4 }}
@@ -86,7 +88,7 @@ spec:
         matchLabels:
           app.kubernetes.io/instance: {{ .root.Release.Name }}
           app.kubernetes.io/component: {{ .part }}
-  {{- if not (or $values.models.claim $values.models.inImage) }}
+  {{- if and $models (not $values.models.claim) }}
   initContainers:
     - name: models
       image: {{ printf "%s:%s" $values.models.image.repository $values.models.image.tag }}
@@ -110,15 +112,15 @@ spec:
       volumeMounts:
         - {name: data, mountPath: /data}
         - {name: tmp, mountPath: /tmp}
-        {{- if not $values.models.inImage }}
+        {{- if $models }}
         - {name: models, mountPath: /models, readOnly: true}
         {{- end }}
   volumes:
     - {name: data, emptyDir: {sizeLimit: {{ .of.dataSize }}}}
     - {name: tmp, emptyDir: {sizeLimit: 1Gi}}
-    {{- if $values.models.claim }}
+    {{- if and $models $values.models.claim }}
     - {name: models, persistentVolumeClaim: {claimName: {{ $values.models.claim }}, readOnly: true}}
-    {{- else if not $values.models.inImage }}
+    {{- else if $models }}
     - {name: models, emptyDir: {}}
     {{- end }}
 {{- end }}
