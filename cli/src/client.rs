@@ -1,7 +1,7 @@
 //! A client of the HTTP API, as any user would write one.
 
 use crate::complain;
-use crate::submit::{numbered, part_of};
+use crate::file_names::part_of;
 use anyhow::{Context as _, anyhow, bail};
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
@@ -11,7 +11,7 @@ use reqwest::multipart::{Form, Part};
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
-use std::io::{ErrorKind, SeekFrom};
+use std::io::SeekFrom;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -302,19 +302,6 @@ pub(crate) fn is_not_found(error: &anyhow::Error) -> bool {
         .is_some_and(|refusal| refusal.status == StatusCode::NOT_FOUND)
 }
 
-/// Makes an empty file of this name, or with a number before its extension where there is one already.
-pub(crate) fn new_file(directory: &Path, name: &OsStr) -> anyhow::Result<PathBuf> {
-    for number in 1_u64.. {
-        let path = directory.join(numbered(Path::new(name), number));
-        match std::fs::File::create_new(&path) {
-            Ok(_) => return Ok(path),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).with_context(|| format!("could not make {}", path.display())),
-        }
-    }
-    bail!("{} holds too many files of one name", directory.display())
-}
-
 /// A field that every such answer has.
 pub(crate) fn text<'a>(answer: &'a Value, field: &str) -> anyhow::Result<&'a str> {
     answer[field].as_str().with_context(|| format!("the server's answer has no {field}"))
@@ -373,7 +360,7 @@ async fn standstill(bar: &ProgressBar, silence: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Client, new_file};
+    use super::Client;
     use serde_json::Value;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -437,19 +424,5 @@ mod tests {
         };
         let (answer, ()) = tokio::join!(client.get("/"), server);
         assert_eq!(answer.unwrap(), serde_json::json!({}));
-    }
-
-    #[test]
-    fn a_result_never_takes_the_place_of_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let make = |name: &str| {
-            let path = new_file(folder.path(), name.as_ref()).unwrap();
-            path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned()
-        };
-        assert_eq!(make("speech.en.wav"), "speech.en.wav");
-        assert_eq!(make("speech.en.wav"), "speech.en-2.wav");
-        assert_eq!(make("speech.en.wav"), "speech.en-3.wav");
-        assert_eq!(make("speech"), "speech");
-        assert_eq!(make("speech"), "speech-2");
     }
 }

@@ -20,8 +20,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
-pub(crate) use record::{numbered, part_of};
-
 /// The exit code of a run that did not come to its end.
 const UNFINISHED: u8 = 2;
 /// By how much the server's clock may be behind.

@@ -1,11 +1,12 @@
 //! What of a `voxmill submit` is done, kept in a file, so that another run goes on where one was interrupted.
 
+use crate::file_names::{numbered, part_of};
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -128,27 +129,6 @@ impl Record {
         });
         written.with_context(|| format!("could not write {}", path.display()))
     }
-}
-
-/// The name under which a file is written that is not whole yet.
-pub(crate) fn part_of(path: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".part");
-    path.with_file_name(name)
-}
-
-/// `song.wav` is `song-2.wav` as number 2.
-pub(crate) fn numbered(name: &Path, number: u64) -> OsString {
-    let mut numbered = name.file_stem().unwrap_or_default().to_owned();
-    if number > 1 {
-        numbered.push(format!("-{number}"));
-    }
-    if let Some(extension) = name.extension() {
-        numbered.push(".");
-        numbered.push(extension);
-    }
-    numbered
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<Content>> {
