@@ -1,13 +1,16 @@
 //! `voxmill submit`: files up, jobs started, and, if asked for, awaited and their results fetched. Every step is on
 //! record before the next, so a run that was interrupted is gone on with, and nothing is done twice.
 
+mod checksum;
 mod found;
+mod journal;
 mod parts;
 mod record;
 
 use crate::client::{Client, is_outage, text};
 use crate::{complain, say};
 use anyhow::{Context as _, bail};
+use checksum::checksum;
 use clap::{Args, ValueEnum};
 use found::{Depth, Found};
 use futures_util::StreamExt as _;
@@ -202,14 +205,15 @@ impl<'a> Run<'a> {
         };
         let record = Record::open(submit.resume.clone(), task)?;
         let run = Self { submit, client, record, parameters, unnoted: Mutex::default() };
-        run.look_for_unnoted().await?;
+        if run.record.goes_on {
+            run.look_for_unnoted().await?;
+        }
         Ok(run)
     }
 
     /// Asks the server which files an earlier run made and had no time to note.
     async fn look_for_unnoted(&self) -> anyhow::Result<()> {
-        let Some(began) = self.record.began else { return Ok(()) };
-        let files = self.client.files_since(began - CLOCKS).await?;
+        let files = self.client.files_since(self.record.began - CLOCKS).await?;
         let noted = self.record.uploaded();
         let mut unnoted: HashMap<_, Vec<String>> = HashMap::new();
         for file in files {
@@ -366,31 +370,6 @@ impl Kind {
             .collect();
         body.extend(parameters.clone());
         body
-    }
-}
-
-/// Of the content, as the server writes it.
-async fn checksum(path: &Path) -> anyhow::Result<String> {
-    let owned = path.to_owned();
-    let hashed = tokio::task::spawn_blocking(move || {
-        let mut hasher = Sha256::new();
-        std::io::copy(&mut std::fs::File::open(owned)?, &mut HashWriter(&mut hasher))?;
-        Ok::<_, std::io::Error>(hex::encode(hasher.finalize()))
-    });
-    hashed.await?.with_context(|| format!("could not read {}", path.display()))
-}
-
-/// Hashes what is written to it.
-struct HashWriter<'a>(&'a mut Sha256);
-
-impl std::io::Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 
