@@ -22,6 +22,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// The exit code of a run that did not come to its end.
 const UNFINISHED: u8 = 2;
@@ -60,6 +61,9 @@ pub(crate) struct Submit {
     /// Keep a record of what is done in this file, and go on where it says that an earlier run stopped
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
+    /// For how long a server that does not answer, or is not well, is asked again
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    patience: u64,
     /// Print one JSON object a job
     #[arg(long)]
     json: bool,
@@ -90,7 +94,7 @@ struct Run<'a> {
     client: Client,
     record: Record,
     parameters: Map<String, Value>,
-    /// Ids of files that an earlier run uploaded and had no time to note, by checksum and name.
+    /// Ids of files that were uploaded and are not on record, by checksum and name.
     unnoted: Mutex<HashMap<(String, String), Vec<String>>>,
 }
 
@@ -197,7 +201,9 @@ impl Submit {
 impl<'a> Run<'a> {
     async fn begin(submit: &'a Submit) -> anyhow::Result<Self> {
         let parameters = submit.parameters()?;
-        let client = Client::new(&submit.server, submit.api_key.clone())?.without_bars();
+        let client = Client::new(&submit.server, submit.api_key.clone())?
+            .without_bars()
+            .with_patience(Duration::from_secs(submit.patience));
         let task = Task {
             server: submit.server.trim_end_matches('/').to_owned(),
             kind: submit.kind.name().to_owned(),
@@ -211,7 +217,7 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    /// Asks the server which files an earlier run made and had no time to note.
+    /// Asks the server which files were made, of which nobody had the time to take note, or the answer.
     async fn look_for_unnoted(&self) -> anyhow::Result<()> {
         let files = self.client.files_since(self.record.began - CLOCKS).await?;
         let noted = self.record.uploaded();
@@ -309,23 +315,25 @@ impl<'a> Run<'a> {
         if let Some(id) = self.unnoted(path, &sent.sha256) {
             return Ok(id);
         }
-        let Some(begun) = sent.upload_id else { return self.uploaded_anew(unit, index, &sent.sha256).await };
-        if let Some(id) = parts::finish(&self.client, path, &begun).await? {
+        if let Some(begun) = sent.upload_id
+            && let Some(id) = self.finished(path, &begun, &sent.sha256).await?
+        {
             return Ok(id);
         }
-        // What the killed run asked for last may have been done since we looked.
-        self.look_for_unnoted().await?;
-        match self.unnoted(path, &sent.sha256) {
-            Some(id) => Ok(id),
-            None => self.uploaded_anew(unit, index, &sent.sha256).await,
-        }
+        let begun = parts::begin(&self.client, path, &sent.sha256).await?;
+        self.record.change(&unit.name, |progress| progress.files[index].upload_id = Some(begun.clone()))?;
+        let made = self.finished(path, &begun, &sent.sha256).await?;
+        made.context("the server lost an upload on its way")
     }
 
-    async fn uploaded_anew(&self, unit: &Unit, index: usize, sha256: &str) -> anyhow::Result<String> {
-        let path = &unit.files[index].path;
-        let upload = parts::begin(&self.client, path, sha256).await?;
-        self.record.change(&unit.name, |progress| progress.files[index].upload_id = Some(upload.clone()))?;
-        parts::finish(&self.client, path, &upload).await?.context("the server lost an upload on its way")
+    /// The id of the file that the upload becomes, or has become. None where it is gone.
+    async fn finished(&self, path: &Path, upload: &str, sha256: &str) -> anyhow::Result<Option<String>> {
+        if let Some(id) = parts::finish(&self.client, path, upload).await? {
+            return Ok(Some(id));
+        }
+        // What was asked for last may have been done since we looked, and the answer lost.
+        self.look_for_unnoted().await?;
+        Ok(self.unnoted(path, sha256))
     }
 
     /// Takes a file of this name and content that an earlier run made.

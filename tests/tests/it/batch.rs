@@ -100,6 +100,8 @@ impl Bench {
             "audio_format=flac",
             "--jobs",
             "3",
+            "--patience",
+            "0",
             "--resume",
         ]);
         command.arg(self.path("state.json")).arg("--output").arg(self.path("out")).args(more);
