@@ -35,6 +35,7 @@ mod history;
 mod intake;
 mod internal;
 mod jobs;
+mod joining;
 mod limiter;
 mod live;
 mod me;
