@@ -135,6 +135,7 @@ impl Server {
         warn_of_missing_models(config);
         let shutdown = CancellationToken::new();
         let surroundings = Surroundings { metrics, shutdown: shutdown.clone() };
+        let drained = CancellationToken::new();
         let mut parts = JoinSet::new();
         match part {
             Part::All | Part::Api => {
@@ -142,15 +143,19 @@ impl Server {
                 parts.spawn(async move { api::serve(listener, api).await.context("the HTTP server") });
             }
             Part::Worker => {
-                let observed = observed(config, &services, surroundings);
+                let (observed, end) = (observed(config, &services, surroundings), drained.clone());
                 parts.spawn(async move {
-                    api::serve_operations(listener, observed).await.context("the HTTP server")
+                    api::serve_operations(listener, observed, end).await.context("the HTTP server")
                 });
             }
         }
+        let work = shutdown.clone();
         match part {
-            Part::All | Part::Worker => parts.spawn(worker::run(services, shutdown.clone())),
-            Part::Api => parts.spawn(worker::sweep_staging(services.storage, shutdown.clone())),
+            Part::All | Part::Worker => parts.spawn(async move {
+                let _drained = drained.drop_guard();
+                worker::run(services, work).await
+            }),
+            Part::Api => parts.spawn(worker::sweep_staging(services.storage, work)),
         };
         Ok(Self { address, shutdown, parts, _lock: lock })
     }
