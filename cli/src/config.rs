@@ -9,7 +9,7 @@ mod meaning;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use load::{CLIENT_VARIABLES, Overrides, Work};
+pub(crate) use load::{Overrides, Work};
 
 use pipeline::parameters::JobKind;
 use serde::{Deserialize, Serialize};

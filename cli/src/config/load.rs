@@ -20,7 +20,7 @@ const SECRETS: [&str; 9] = [
     "redis_url",
 ];
 /// Variables of the command line client, which the server does not read.
-pub(crate) const CLIENT_VARIABLES: [&str; 2] = ["VOXMILL_SERVER", "VOXMILL_API_KEY"];
+const CLIENT_VARIABLES: [&str; 2] = ["VOXMILL_SERVER", "VOXMILL_API_KEY"];
 const PREFIX: &str = "VOXMILL_";
 
 #[derive(Args, Clone, Debug, Default)]
