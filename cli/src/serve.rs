@@ -189,7 +189,8 @@ pub(crate) fn catalogue(config: &Config) -> Catalogue {
 
 pub(crate) fn media_runner(config: &Config) -> anyhow::Result<MediaRunner> {
     let program = std::env::current_exe().context("this program's own path is unknown")?;
-    let limits = Limits::within(Duration::from_secs(config.job_time_limit_seconds));
+    let within = Limits::within(Duration::from_secs(config.job_time_limit_seconds));
+    let limits = Limits { memory_bytes: config.media_memory_bytes, ..within };
     Ok(MediaRunner::new(program, vec![CHILD_COMMAND.into()], limits))
 }
 

@@ -17,6 +17,9 @@ CHART = DEPLOY / "helm/voxmill"
 KUBERNETES = ["1.30", "1.37"]
 # Their schemas come with KEDA and with the Prometheus operator, and are not here.
 FOREIGN = {"keda.sh/v1alpha1"}
+UNITS = {"Mi": 1 << 20, "Gi": 1 << 30}
+# What a process takes besides its children.
+RESERVE = 512 << 20
 # Settings in the shapes that values files have, and what the program is to read.
 VALUES = {"quota_bytes": 107374182400, "call_price_per_minute": 0.25, "retention_days": 90, "role_rate_limits": {"admin": 1000},
           "cors_origins": ["https://a.example", "https://b.example"]}
@@ -152,8 +155,21 @@ def documents_problems(documents, values):
             yield f"{name} is killed while it drains"
         if is_api and "preStop" not in container.get("lifecycle", {}):
             yield f"{name} refuses what is still sent to it"
+        limit = container["resources"]["limits"].get("memory")
+        needed = children(container["args"]) * float(environment.get("VOXMILL_MEDIA_MEMORY_BYTES", 4 << 30)) + RESERVE
+        if limit and int(limit[:-2]) * UNITS[limit[-2:]] < needed:
+            yield f"{name} has {limit}, and its children may take it to {needed:.0f} bytes"
     if values["keda"]["enabled"] and not scaled:
         yield "keda.enabled scales nothing"
+
+
+def children(arguments):
+    """How many media children a process has at once."""
+    if arguments[0] == "api":
+        return int(re.search(r"MOST_CHILDREN: usize = (\d+)", source("cli"))[1])
+    told = dict(zip(arguments[1::2], arguments[2::2]))
+    slots = dict(item.split("=") for item in told.get("--slots", "").split(",") if item)
+    return sum(int(slots.get(queue, 1)) for queue in told["--queues"].split(",") if queue != "deliver-webhook")
 
 
 def source(*crates):
