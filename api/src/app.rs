@@ -14,6 +14,7 @@ use crate::client_address::client_address;
 use crate::doors::BuiltinVoice;
 use crate::edge::RequestId;
 use crate::error::ApiError;
+use crate::joining::Joining;
 use crate::outbox::Outbox;
 use crate::passwords::Passwords;
 use crate::signed_url::UrlSigner;
@@ -28,6 +29,7 @@ pub(crate) struct App {
     pub(crate) outbox: Outbox,
     /// None where nothing is limited.
     pub(crate) throttle: Option<Throttle>,
+    pub(crate) joining: Joining,
 }
 
 impl App {
@@ -39,6 +41,7 @@ impl App {
             urls: UrlSigner::new(&services.config.url_secret),
             outbox: Outbox::new(),
             throttle: services.config.rates.clone().map(|rates| Throttle::new(rates, counts)),
+            joining: Joining::default(),
             services,
         })
     }

@@ -45,6 +45,7 @@ pub(crate) async fn import(app: &Arc<App>, owner: UserId, sent: SentCalls) -> Re
     if sent.length.is_some_and(|length| length > limit) {
         return Err(ApiError::too_large(limit));
     }
+    let _under_way = app.throttle.as_ref().map(|throttle| throttle.imports.begin(owner)).transpose()?;
     let mut lines = Lines::open(paced(app, owner, sent.body), sent.format, limit).await?;
     let mut import = Import { app, owner, reader: CallReader::new(app), block: Block::default() };
     let mut report = ImportReport::default();

@@ -14,6 +14,7 @@ use tokio_util::io::StreamReader;
 
 use crate::body;
 use crate::error::{ApiError, Result};
+use crate::pace::is_stopping;
 use crate::strict_json;
 
 /// Longest line, in bytes.
@@ -319,7 +320,12 @@ fn too_long() -> Invalid {
     Invalid::new("line", format!("is longer than {LONGEST} bytes, or has more than {MOST_COLUMNS} fields"))
 }
 
-fn broken_off(_: io::Error) -> ApiError {
+fn broken_off(error: io::Error) -> ApiError {
+    if is_stopping(&error) {
+        return ApiError::unavailable(
+            "The server is stopping. What came before may be imported already, and can be sent again",
+        );
+    }
     ApiError::invalid("body", "broke off; what came before may be imported already, and can be sent again")
 }
 

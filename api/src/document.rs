@@ -86,7 +86,7 @@ const BESIDES: &[(&str, &[u16])] = &[
     ("delete_campaign", &[409]),
     ("launch_campaign", &[409]),
     ("pause_campaign", &[409]),
-    ("import_call_logs", &[404, 507]),
+    ("import_call_logs", &[404, 503, 507]),
     ("download_call_recording", &[416]),
     ("start_recording", &[403, 409]),
     ("pause_recording", &[403, 409]),

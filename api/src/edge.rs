@@ -168,6 +168,11 @@ fn next(chunks: &Chunks, context: &mut Context<'_>) -> Poll<Option<io::Result<By
     chunks.lock().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(context)
 }
 
+/// Marks a GET whose answer goes without its body, for handlers that would fetch one in vain, or have the client fetch it
+/// with another method than it said.
+#[derive(Clone, Copy)]
+pub(crate) struct HeadOnly;
+
 /// Answers HEAD as GET, without the body, and every method that nobody here knows as TRACE, which no route has: refused,
 /// with the methods that there are.
 pub(crate) async fn odd_methods<E: Endpoint<Output = Response>>(
@@ -184,6 +189,7 @@ pub(crate) async fn odd_methods<E: Endpoint<Output = Response>>(
         return inner.call(request).await;
     }
     request.set_method(Method::GET);
+    request.set_data(HeadOnly);
     let mut response = inner.call(request).await?;
     response.set_body(());
     Ok(response)

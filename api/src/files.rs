@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::caller::{Access, Caller};
 use crate::dto::files::{FileKind, FileObject};
 use crate::dto::{Done, Listed, page};
+use crate::edge::HeadOnly;
 use crate::error::{ApiError, Result};
 use crate::intake::{self, Arrival, LONGEST_NAME, Room};
 use crate::range::{self, Asked, Part};
@@ -148,7 +149,10 @@ pub(crate) async fn send(app: &App, file: &File, request: &Request) -> Result<Co
     }
     let shown =
         Presentation { content_type: file.content_type.clone(), disposition: disposition(&file.filename) };
-    if let Some(url) = app.services.storage.objects.public_url(&file.object_key, &shown).await? {
+    let head_only = request.data::<HeadOnly>().is_some();
+    // A URL of the store is for one method, and that is GET.
+    if !head_only && let Some(url) = app.services.storage.objects.public_url(&file.object_key, &shown).await?
+    {
         return Ok(Content(elsewhere(&url)?));
     }
     let asked = Asked { range: request.header(header::RANGE), if_range: request.header(header::IF_RANGE) };
@@ -161,7 +165,14 @@ pub(crate) async fn send(app: &App, file: &File, request: &Request) -> Result<Co
     let length = range.end - range.start;
     let partial = status == StatusCode::PARTIAL_CONTENT;
     let content_range = partial.then(|| format!("bytes {}-{}/{size}", range.start, range.end - 1));
-    let reader = app.services.storage.objects.open(&file.object_key, partial.then_some(range)).await?;
+    let body = match head_only {
+        true => PoemBody::empty(),
+        false => {
+            let reader =
+                app.services.storage.objects.open(&file.object_key, partial.then_some(range)).await?;
+            PoemBody::from_async_read(tokio::io::BufReader::with_capacity(64 << 10, reader))
+        }
+    };
     let mut response = Response::builder()
         .status(status)
         .header(header::CONTENT_TYPE, shown.content_type)
@@ -175,9 +186,7 @@ pub(crate) async fn send(app: &App, file: &File, request: &Request) -> Result<Co
     if let Some(content_range) = content_range {
         response = response.header(header::CONTENT_RANGE, content_range);
     }
-    let response =
-        response.body(PoemBody::from_async_read(tokio::io::BufReader::with_capacity(64 << 10, reader)));
-    Ok(Content(with_validators(response, &etag)))
+    Ok(Content(with_validators(response.body(body), &etag)))
 }
 
 /// The URL holds for a short time, and for whoever has it.

@@ -35,6 +35,7 @@ mod history;
 mod intake;
 mod internal;
 mod jobs;
+mod joining;
 mod limiter;
 mod live;
 mod me;
@@ -182,9 +183,12 @@ pub async fn serve(listener: TcpListener, services: Services) -> io::Result<()> 
 }
 
 /// Answers on `listener` what those who run the server ask of a process that serves no clients: `/health`, `/readiness`
-/// and `/metrics`, until its shutdown.
-pub async fn serve_operations(listener: TcpListener, observed: Observed) -> io::Result<()> {
-    let shutdown = observed.shutdown.clone();
+/// and `/metrics`, until `end`, which comes after its shutdown: what drains is watched too.
+pub async fn serve_operations(
+    listener: TcpListener,
+    observed: Observed,
+    end: CancellationToken,
+) -> io::Result<()> {
     let operations = operations::OperationsApi { observed, jobs: JobMetrics::Left };
     let routes = Route::new()
         .nest("/", document::service(operations))
@@ -195,7 +199,7 @@ pub async fn serve_operations(listener: TcpListener, observed: Observed) -> io::
     Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)
         .name("operations")
         .idle_timeout(OPERATIONS_PATIENCE)
-        .run_with_graceful_shutdown(routes, shutdown.cancelled_owned(), Some(GRACE))
+        .run_with_graceful_shutdown(routes, end.cancelled_owned(), Some(GRACE))
         .await
 }
 

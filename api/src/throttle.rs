@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::caller::{self, KeyRate, Known};
 use crate::error::{ApiError, Result};
 use crate::limiter::{Bucket, InProcess, Limiter, Requester, Shared, Verdict};
+use crate::pace::Imports;
 use crate::rates::{Rate, Rates};
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
@@ -82,6 +83,7 @@ impl Class {
 pub(crate) struct Throttle {
     rates: Rates,
     limiter: Box<dyn Limiter>,
+    pub(crate) imports: Imports,
 }
 
 /// How a request stands against the rate that it is counted by.
@@ -97,7 +99,7 @@ impl Throttle {
             Some(counts) => Box::new(Shared::new(counts)),
             None => Box::new(InProcess::new()),
         };
-        Self { rates, limiter }
+        Self { rates, limiter, imports: Imports::default() }
     }
 
     pub(crate) fn rates(&self) -> &Rates {

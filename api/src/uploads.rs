@@ -22,7 +22,8 @@ use crate::dto::Done;
 use crate::dto::files::{FileObject, NewUpload, PartLinks, ReceivedPart, UploadObject};
 use crate::error::{ApiError, Result};
 use crate::files::CreatedFile;
-use crate::intake::{self, Arrival};
+use crate::intake;
+use crate::joining;
 use crate::tags::Tag;
 
 pub(crate) struct UploadsApi {
@@ -95,16 +96,13 @@ impl UploadsApi {
     }
 
     /// Make a file of the parts
+    ///
+    /// It goes on where the client does not wait for the answer: who asks again gets the same file, or 404 once the upload
+    /// has become one.
     #[oai(path = "/:upload_id/complete", method = "post", operation_id = "complete_upload")]
     async fn complete(&self, caller: Caller, upload_id: Path<Uuid>) -> Result<CreatedFile> {
-        let (uploads, id) = (&self.app.services.storage.uploads, UploadId::from(upload_id.0));
-        let (staged, upload) = uploads.assemble(caller.user, id).await?;
-        let Upload { filename, project_name, .. } = upload;
-        let arrival = Arrival { owner: caller.user, filename, project_name, staged, upload: Some(id) };
-        let file = intake::accept(&self.app, arrival).await?;
-        if let Err(error) = uploads.remove_parts(id).await {
-            tracing::warn!(%error, "the parts of a finished upload are left to sweep");
-        }
+        let upload = self.app.services.storage.uploads.find(caller.user, UploadId::from(upload_id.0)).await?;
+        let file = joining::file_of(&self.app, upload).await?;
         Ok(CreatedFile::Created(Json(FileObject::new(file, &caller.links, Utc::now()))))
     }
 

@@ -1,35 +1,35 @@
 //! A client of the HTTP API, as any user would write one.
 
+mod patience;
+#[cfg(test)]
+pub(crate) mod script;
+mod transfer;
+
+pub(crate) use patience::{is_not_found, is_outage, is_unknown_to_server};
+
 use crate::complain;
-use crate::submit::{numbered, part_of};
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Utc};
-use futures_util::TryStreamExt as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use reqwest::header::{CONTENT_LENGTH, RETRY_AFTER};
-use reqwest::multipart::{Form, Part};
-use reqwest::{Body, Method, RequestBuilder, Response, StatusCode};
+use patience::{Patience, Repeats, checked, patiently};
+use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
-use std::ffi::OsStr;
-use std::io::{ErrorKind, SeekFrom};
-use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
-use tokio_util::io::ReaderStream;
 
 const POLL: Duration = Duration::from_millis(300);
 const LONGEST_POLL: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(10);
 /// No byte for this long ends a request.
 const SILENCE: Duration = Duration::from_secs(120);
+/// How long a server that is not there, or not well, is asked again.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Client {
     http: reqwest::Client,
     /// Without a limit on the wait for an answer, which would begin with the first byte that goes up.
     uploads: reqwest::Client,
     silence: Duration,
+    patience: Duration,
     server: String,
     token: String,
     bars: Bars,
@@ -42,13 +42,6 @@ enum Bars {
     Hidden,
 }
 
-/// An answer that is no success.
-#[derive(Debug)]
-struct Refusal {
-    status: StatusCode,
-    text: String,
-}
-
 impl Client {
     /// `token` is an access token or an API key.
     pub(crate) fn new(server: &str, token: String) -> anyhow::Result<Self> {
@@ -58,13 +51,19 @@ impl Client {
     fn with_silence(server: &str, token: String, silence: Duration) -> anyhow::Result<Self> {
         let builder = || reqwest::Client::builder().connect_timeout(CONNECT);
         let http = builder().read_timeout(silence).build()?;
+        let (uploads, patience) = (builder().build()?, PATIENCE);
         let server = server.trim_end_matches('/').to_owned();
-        Ok(Self { http, uploads: builder().build()?, silence, server, token, bars: Bars::Shown })
+        Ok(Self { http, uploads, silence, patience, server, token, bars: Bars::Shown })
     }
 
     /// For many requests side by side.
     pub(crate) fn without_bars(self) -> Self {
         Self { bars: Bars::Hidden, ..self }
+    }
+
+    /// One that waits so long for a server that is not there, or not well.
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Registers a new user and logs in as it.
@@ -81,24 +80,38 @@ impl Client {
     }
 
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        Ok(patiently(async || Ok(self.request(Method::GET, path).send().await?)).await?.json().await?)
+        let patience = self.patience(Repeats::Harmless);
+        patiently(patience, async || self.json(self.request(Method::GET, path)).await).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let send = async || Ok(self.request(Method::POST, path).json(body).send().await?);
-        Ok(patiently(send).await?.json().await?)
+        let patience = self.patience(Repeats::Another);
+        patiently(patience, async || self.json(self.request(Method::POST, path).json(body)).await).await
     }
 
-    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
-        patiently(async || Ok(self.request(Method::DELETE, path).send().await?)).await.map(drop)
+    /// As [`Client::post`], for what may be done twice without harm.
+    pub(crate) async fn post_again(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let patience = self.patience(Repeats::Harmless);
+        patiently(patience, async || self.json(self.request(Method::POST, path).json(body)).await).await
     }
 
     /// As [`Client::post`], and once for each key, however often it is sent.
     pub(crate) async fn post_once(&self, path: &str, body: &Value, key: &str) -> anyhow::Result<Value> {
-        let send = async || {
-            Ok(self.request(Method::POST, path).header("Idempotency-Key", key).json(body).send().await?)
-        };
-        Ok(patiently(send).await?.json().await?)
+        let request = || self.request(Method::POST, path).header("Idempotency-Key", key).json(body);
+        patiently(self.patience(Repeats::Harmless), async || self.json(request()).await).await
+    }
+
+    /// As [`Client::post`], for what takes up to `limit` and goes on when nobody waits for it: whoever lost the answer, to
+    /// a proxy that had waited long enough say, asks again.
+    pub(crate) async fn post_long(&self, path: &str, body: &Value, limit: Duration) -> anyhow::Result<Value> {
+        let request = || self.authorized(self.uploads.post(self.url(path))).timeout(limit).json(body);
+        let patience = Patience { limit, repeats: Repeats::Harmless };
+        patiently(patience, async || self.json(request()).await).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        let patience = self.patience(Repeats::Harmless);
+        patiently(patience, async || self.answer(self.request(Method::DELETE, path)).await.map(drop)).await
     }
 
     /// The files made at or after this time.
@@ -118,55 +131,6 @@ impl Client {
                 None => return Ok(files),
             }
         }
-    }
-
-    /// Streams a file up, with a bar, and returns the file object.
-    pub(crate) async fn upload(&self, path: &Path) -> anyhow::Result<Value> {
-        Ok(patiently(async || self.send_file(path).await).await?.json().await?)
-    }
-
-    async fn send_file(&self, path: &Path) -> anyhow::Result<Response> {
-        let file = File::open(path).await.with_context(|| format!("could not open {}", path.display()))?;
-        let length = file.metadata().await?.len();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let bar = self.bar(length, &format!("upload {name}"), "{bytes}/{total_bytes}");
-        let counted = bar.clone();
-        let stream = ReaderStream::with_capacity(file, 256 << 10)
-            .inspect_ok(move |bytes| counted.inc(bytes.len() as u64));
-        let part = Part::stream_with_length(Body::wrap_stream(stream), length).file_name(name);
-        let request = self.uploads.post(self.url("/api/v1/files/upload")).bearer_auth(&self.token);
-        self.sent(request.multipart(Form::new().part("file", part)), &bar).await
-    }
-
-    /// Sends these bytes of the file to a signed URL.
-    pub(crate) async fn send_part(&self, path: &Path, span: Range<u64>, url: &str) -> anyhow::Result<()> {
-        let send = async || {
-            let could_not = || format!("could not read {}", path.display());
-            let mut file = File::open(path).await.with_context(could_not)?;
-            file.seek(SeekFrom::Start(span.start)).await.with_context(could_not)?;
-            let length = span.end - span.start;
-            let bar = self.bar(length, "upload", "{bytes}/{total_bytes}");
-            let counted = bar.clone();
-            let stream = ReaderStream::with_capacity(file.take(length), 256 << 10)
-                .inspect_ok(move |bytes| counted.inc(bytes.len() as u64));
-            // Without it the body would come in chunks, which object stores do not take.
-            let request =
-                self.uploads.put(url).header(CONTENT_LENGTH, length).body(Body::wrap_stream(stream));
-            self.sent(request, &bar).await
-        };
-        patiently(send).await.map(drop)
-    }
-
-    /// The answer to a body that the bar shows on its way, unless nothing moves.
-    async fn sent(&self, request: RequestBuilder, bar: &ProgressBar) -> anyhow::Result<Response> {
-        let answer = tokio::select! {
-            answer = request.send() => answer?,
-            () = standstill(bar, self.silence) => {
-                bail!("the server took no byte and gave no answer for {} seconds", self.silence.as_secs())
-            }
-        };
-        bar.finish();
-        Ok(answer)
     }
 
     /// Starts a job and returns its status object when it has ended, showing a bar until then.
@@ -217,49 +181,30 @@ impl Client {
         }
     }
 
-    /// Writes what a URL of an answer gives into a file, in place of what was in it, once all of it is there.
-    pub(crate) async fn download(&self, url: &str, path: &Path) -> anyhow::Result<()> {
-        let url = if url.starts_with('/') { self.url(url) } else { url.to_owned() };
-        let send = async || Ok(self.http.get(&url).bearer_auth(&self.token).send().await?);
-        let mut response = patiently(send).await?;
-        let part = part_of(path);
-        let could_not = || format!("could not write {}", path.display());
-        let mut file = File::create(&part).await.with_context(could_not)?;
-        while let Some(bytes) = response.chunk().await? {
-            file.write_all(&bytes).await.with_context(could_not)?;
-        }
-        file.flush().await.with_context(could_not)?;
-        tokio::fs::rename(&part, path).await.with_context(could_not)
+    async fn json(&self, request: RequestBuilder) -> anyhow::Result<Value> {
+        let answer = self.answer(request).await?.json().await;
+        answer.map_err(reqwest::Error::without_url).with_context(|| self.no_answer())
     }
 
-    /// Writes the files of a completed job into a directory, each where `place` says for its id and name; their paths.
-    pub(crate) async fn fetch_results(
-        &self,
-        status: &Value,
-        directory: &Path,
-        place: impl Fn(&str, &OsStr) -> anyhow::Result<PathBuf>,
-    ) -> anyhow::Result<Vec<PathBuf>> {
-        tokio::fs::create_dir_all(directory).await?;
-        let mut paths = vec![];
-        for file in status["result"]["files"].as_array().into_iter().flatten() {
-            // The name is the server's word: only its last part may name a file here.
-            let name = Path::new(text(file, "filename")?).file_name().context("a result has no name")?;
-            let path = place(text(file, "file_id")?, name)?;
-            let downloaded = self.download(text(file, "download_url")?, &path).await;
-            if downloaded.is_err() {
-                // What is there is an empty file that kept the place, if anything.
-                let _ = std::fs::remove_file(&path);
-                let _ = std::fs::remove_file(part_of(&path));
-            }
-            downloaded?;
-            paths.push(path);
-        }
-        Ok(paths)
+    async fn answer(&self, request: RequestBuilder) -> anyhow::Result<Response> {
+        let answer = request.send().await;
+        checked(answer.map_err(reqwest::Error::without_url).with_context(|| self.no_answer())?).await
+    }
+
+    fn no_answer(&self) -> String {
+        format!("{} does not answer", self.server)
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, self.url(path));
+        self.authorized(self.http.request(method, self.url(path)))
+    }
+
+    fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
         if self.token.is_empty() { request } else { request.bearer_auth(&self.token) }
+    }
+
+    fn patience(&self, repeats: Repeats) -> Patience {
+        Patience { limit: self.patience, repeats }
     }
 
     fn url(&self, path: &str) -> String {
@@ -277,44 +222,6 @@ impl Client {
     }
 }
 
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}: {}", self.status, self.text)
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-/// Whether no other request would fare better: the server is not reached, fails, or does not know us.
-pub(crate) fn is_outage(error: &anyhow::Error) -> bool {
-    let lost = error.chain().any(|cause| cause.is::<reqwest::Error>());
-    let refusal = error.chain().find_map(|cause| cause.downcast_ref::<Refusal>());
-    lost || refusal.is_some_and(|Refusal { status, .. }| {
-        status.is_server_error() || [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(status)
-    })
-}
-
-/// Whether the server says that there is no such thing.
-pub(crate) fn is_not_found(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Refusal>())
-        .is_some_and(|refusal| refusal.status == StatusCode::NOT_FOUND)
-}
-
-/// Makes an empty file of this name, or with a number before its extension where there is one already.
-pub(crate) fn new_file(directory: &Path, name: &OsStr) -> anyhow::Result<PathBuf> {
-    for number in 1_u64.. {
-        let path = directory.join(numbered(Path::new(name), number));
-        match std::fs::File::create_new(&path) {
-            Ok(_) => return Ok(path),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).with_context(|| format!("could not make {}", path.display())),
-        }
-    }
-    bail!("{} holds too many files of one name", directory.display())
-}
-
 /// A field that every such answer has.
 pub(crate) fn text<'a>(answer: &'a Value, field: &str) -> anyhow::Result<&'a str> {
     answer[field].as_str().with_context(|| format!("the server's answer has no {field}"))
@@ -325,36 +232,6 @@ pub(crate) fn first_file(status: &Value) -> &Value {
     &status["result"]["files"][0]
 }
 
-/// The answer to a request that is admitted: where the server says that there were too many, this waits as long as it
-/// says, and asks again.
-async fn patiently(send: impl AsyncFn() -> anyhow::Result<Response>) -> anyhow::Result<Response> {
-    loop {
-        let response = send().await?;
-        let wait = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        match wait {
-            Some(seconds) if response.status() == StatusCode::TOO_MANY_REQUESTS => {
-                complain(&format!("the server's rate limit is reached; going on in {seconds} s"));
-                tokio::time::sleep(Duration::from_secs(seconds)).await;
-            }
-            Some(_) | None => return checked(response).await,
-        }
-    }
-}
-
-async fn checked(response: Response) -> anyhow::Result<Response> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    let body: Value = response.json().await.unwrap_or_default();
-    let message = body["message"].as_str().or(body["detail"].as_str()).unwrap_or("no reason given");
-    let text = match body["details"]["field"].as_str() {
-        Some(field) => format!("{message} ({field}: {})", body["details"]["issue"].as_str().unwrap_or("")),
-        None => message.to_owned(),
-    };
-    Err(Refusal { status, text }.into())
-}
-
 /// Why a job that has ended has no result.
 fn no_completion(kind: &str, status: &Value) -> anyhow::Error {
     let (job_id, ended) = (status["job_id"].as_str().unwrap_or_default(), status["status"].as_str());
@@ -362,94 +239,37 @@ fn no_completion(kind: &str, status: &Value) -> anyhow::Error {
     anyhow!("the {kind} job {job_id} is {}. {error}", ended.unwrap_or("of no known status"))
 }
 
-/// Returns when the bar has not moved for so long.
-async fn standstill(bar: &ProgressBar, silence: Duration) {
-    let mut before = None;
-    while before != Some(bar.position()) {
-        before = Some(bar.position());
-        tokio::time::sleep(silence).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Client, new_file};
-    use serde_json::Value;
+    use super::script::{Script, answer};
+    use super::{Client, is_outage};
+    use serde_json::json;
     use std::time::Duration;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::{TcpListener, TcpStream};
-
-    const SILENCE: Duration = Duration::from_millis(300);
-    /// Far more than the buffers of a connection take.
-    const SIZE: u64 = 64 << 20;
-
-    /// Uploads a large file to a server that does this with its one connection.
-    async fn upload(serve: impl AsyncFnOnce(&mut TcpStream)) -> anyhow::Result<Value> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let client = Client::with_silence(&url, String::new(), SILENCE).unwrap();
-        let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().set_len(SIZE).unwrap();
-        let server = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            serve(&mut stream).await;
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            outcome = client.upload(file.path()) => outcome,
-            () = server => unreachable!(),
-        }
-    }
-
-    #[tokio::test]
-    async fn an_upload_may_take_longer_than_a_silence() {
-        let slow = async |stream: &mut TcpStream| {
-            let mut tick = tokio::time::interval(SILENCE / 6);
-            for _ in 0..12 {
-                tick.tick().await;
-                tokio::io::copy(&mut (&mut *stream).take(SIZE / 12), &mut tokio::io::sink()).await.unwrap();
-            }
-            stream.write_all(b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
-        };
-        upload(slow).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn an_upload_to_a_silent_server_ends() {
-        let error = upload(async |_| {}).await.unwrap_err();
-        assert!(error.to_string().contains("took no byte"), "{error:#}");
-    }
 
     #[tokio::test]
     async fn a_refused_request_is_sent_again_when_the_server_says() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let client = Client::new(&url, String::new()).unwrap();
-        let server = async {
-            for answer in ["429 Too Many Requests\r\nRetry-After: 0", "200 OK"] {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let answer =
-                    format!("HTTP/1.1 {answer}\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{{}}");
-                let mut head = [0; 1024];
-                assert!(stream.read(&mut head).await.unwrap() > 0);
-                stream.write_all(answer.as_bytes()).await.unwrap();
-            }
-        };
-        let (answer, ()) = tokio::join!(client.get("/"), server);
-        assert_eq!(answer.unwrap(), serde_json::json!({}));
+        let script = Script::start(|_| {
+            vec![answer("429 Too Many Requests\r\nRetry-After: 0", "{}"), answer("200 OK", "{}")]
+        });
+        let script = script.await;
+        let client = Client::new(&script.url, String::new()).unwrap();
+        assert_eq!(client.get("/").await.unwrap(), json!({}));
     }
 
-    #[test]
-    fn a_result_never_takes_the_place_of_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let make = |name: &str| {
-            let path = new_file(folder.path(), name.as_ref()).unwrap();
-            path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned()
-        };
-        assert_eq!(make("speech.en.wav"), "speech.en.wav");
-        assert_eq!(make("speech.en.wav"), "speech.en-2.wav");
-        assert_eq!(make("speech.en.wav"), "speech.en-3.wav");
-        assert_eq!(make("speech"), "speech");
-        assert_eq!(make("speech"), "speech-2");
+    #[tokio::test]
+    async fn a_failure_that_passes_is_waited_out_where_nothing_is_done_twice() {
+        let script = Script::start(|_| {
+            let unwell = || answer("503 Service Unavailable", "{}");
+            vec![unwell(), String::new(), answer("200 OK", "{\"a\": 1}"), unwell(), unwell()]
+        });
+        let script = script.await;
+        let client = Client::new(&script.url, String::new()).unwrap();
+        assert_eq!(client.post_once("/jobs", &json!({}), "key").await.unwrap(), json!({"a": 1}));
+        let refused = client.post("/jobs", &json!({})).await.unwrap_err();
+        assert!(is_outage(&refused) && refused.to_string().starts_with("503"), "{refused:#}");
+        let client = client.with_patience(Duration::ZERO);
+        assert!(is_outage(&client.get("/job").await.unwrap_err()));
+        let asked = script.asked().await;
+        assert_eq!(asked, ["POST /jobs", "POST /jobs", "POST /jobs", "POST /jobs", "GET /job"]);
     }
 }

@@ -113,6 +113,8 @@ pub(crate) struct Config {
     /// with every core taken by them the rest of the server brings them to a crawl.
     pub threads: usize,
     pub job_time_limit_seconds: u64,
+    /// The address space of a child that opens media.
+    pub media_memory_bytes: u64,
     /// How long running jobs may go on after SIGTERM.
     pub grace_seconds: u64,
     pub engine_idle_seconds: u64,
@@ -180,6 +182,7 @@ impl Default for Config {
             slots: JobKind::ALL.into_iter().map(|kind| (kind, default_slots(kind))).collect(),
             threads: 0,
             job_time_limit_seconds: 6 * 3600,
+            media_memory_bytes: 4 << 30,
             grace_seconds: 30,
             engine_idle_seconds: 300,
             log_format: "json".to_owned(),

@@ -1,7 +1,8 @@
 //! `voxmill demo`: the whole chain by HTTP, on a video that it makes itself or on the user's own.
 
-use crate::client::{Client, first_file, new_file, text};
+use crate::client::{Client, first_file, text};
 use crate::dub::{OwnServer, Words, speak};
+use crate::file_names::new_file;
 use crate::say;
 use anyhow::{Context as _, bail};
 use clap::Args;

@@ -28,7 +28,10 @@ use worker::engines::choice::{self, Absent};
 /// How long a request waits for media and engines: to learn a voice for its preview takes 20 s on two busy cores.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The media children that HTTP asks for: so many at once as there are cores, so that a crowd of requests waits here and
+/// A look into a file takes a moment, and each may be made to take all the memory that a child may have.
+const MOST_CHILDREN: usize = 4;
+
+/// The media children that HTTP asks for: no more at once than there are cores, so that a crowd of requests waits here and
 /// the jobs keep their share.
 #[derive(Clone)]
 pub(crate) struct Media {
@@ -40,7 +43,7 @@ pub(crate) struct Media {
 impl Media {
     pub(crate) fn new(runner: MediaRunner) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { runner, slots: Arc::new(Semaphore::new(cores)), patience: PATIENCE }
+        Self { runner, slots: Arc::new(Semaphore::new(cores.min(MOST_CHILDREN))), patience: PATIENCE }
     }
 
     async fn slot(&self) -> Result<SemaphorePermit<'_>, Failure> {

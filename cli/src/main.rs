@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod doors;
 mod dub;
+mod file_names;
 mod logging;
 mod mail;
 mod models_command;

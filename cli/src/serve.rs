@@ -119,6 +119,13 @@ impl Server {
     /// Listens and works when this returns.
     pub(crate) async fn start(config: &Config, part: Part) -> anyhow::Result<Self> {
         config.check_for(part)?;
+        if part == Part::All && hides_files_from_others(config) {
+            tracing::warn!(
+                "other processes may take jobs from this database, and find no file of theirs: files are in {}; set \
+                 s3_bucket, the same for all, or let this process be the only one",
+                config.data_dir.display()
+            );
+        }
         let lock = lock(config)?;
         let storage = open_storage(config, &lock).await?;
         if !storage.is_shared() {
@@ -153,10 +160,16 @@ impl Server {
             Part::Worker => {
                 let services = worker_services(config, storage).await?;
                 let observed = observed(config, surroundings);
+                // It is watched until it has drained.
+                let (end, work) = (CancellationToken::new(), shutdown.clone());
+                let drained = end.clone().drop_guard();
                 parts.spawn(async move {
-                    api::serve_operations(listener, observed).await.context("the HTTP server")
+                    api::serve_operations(listener, observed, end).await.context("the HTTP server")
                 });
-                parts.spawn(worker::run(services, shutdown.clone()));
+                parts.spawn(async move {
+                    let _drained = drained;
+                    worker::run(services, work).await
+                });
             }
         }
         Ok(Self { address, shutdown, parts, _lock: lock })
@@ -184,7 +197,8 @@ pub(crate) fn catalogue(config: &Config) -> Catalogue {
 
 pub(crate) fn media_runner(config: &Config) -> anyhow::Result<MediaRunner> {
     let program = std::env::current_exe().context("this program's own path is unknown")?;
-    let limits = Limits::within(Duration::from_secs(config.job_time_limit_seconds));
+    let within = Limits::within(Duration::from_secs(config.job_time_limit_seconds));
+    let limits = Limits { memory_bytes: config.media_memory_bytes, ..within };
     Ok(MediaRunner::new(program, vec![CHILD_COMMAND.into()], limits))
 }
 
@@ -336,6 +350,12 @@ fn metrics_handle() -> anyhow::Result<PrometheusHandle> {
     builder.install_recorder().context("could not start the metrics")
 }
 
+/// Whether jobs are shared with other processes, and the files that they read are not.
+fn hides_files_from_others(config: &Config) -> bool {
+    let shares_jobs = config.database_url().starts_with("postgres") && !config.redis_url.is_empty();
+    shares_jobs && config.s3_bucket.is_empty()
+}
+
 fn warn_of_missing_models(config: &Config) {
     let catalogue = catalogue(config);
     let missing: Vec<String> =
@@ -361,4 +381,28 @@ async fn stop_on_signal(shutdown: CancellationToken) -> io::Result<()> {
         shutdown.cancel();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hides_files_from_others;
+    use crate::config::Config;
+
+    #[test]
+    fn who_shares_jobs_but_not_their_files_is_warned() {
+        let config = |database: &str, redis: &str, bucket: &str| Config {
+            database_url: database.to_owned(),
+            redis_url: redis.to_owned(),
+            s3_bucket: bucket.to_owned(),
+            ..Config::default()
+        };
+        let (postgres, redis) = ("postgres://db.example/voxmill", "redis://redis.example");
+        assert!(hides_files_from_others(&config(postgres, redis, "")));
+        assert!(!hides_files_from_others(&config(postgres, redis, "bucket")));
+        assert!(
+            !hides_files_from_others(&config(postgres, "", "")),
+            "it is the only one that hears of its jobs"
+        );
+        assert!(!hides_files_from_others(&config("", redis, "")));
+    }
 }

@@ -1,13 +1,16 @@
 //! `voxmill submit`: files up, jobs started, and, if asked for, awaited and their results fetched. Every step is on
 //! record before the next, so a run that was interrupted is gone on with, and nothing is done twice.
 
+mod checksum;
 mod found;
+mod journal;
 mod parts;
 mod record;
 
 use crate::client::{Client, is_outage, text};
 use crate::{complain, say};
 use anyhow::{Context as _, bail};
+use checksum::checksum;
 use clap::{Args, ValueEnum};
 use found::{Depth, Found};
 use futures_util::StreamExt as _;
@@ -19,8 +22,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
-
-pub(crate) use record::{numbered, part_of};
+use std::time::Duration;
 
 /// The exit code of a run that did not come to its end.
 const UNFINISHED: u8 = 2;
@@ -59,6 +61,9 @@ pub(crate) struct Submit {
     /// Keep a record of what is done in this file, and go on where it says that an earlier run stopped
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
+    /// For how long a server that does not answer, or is not well, is asked again
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    patience: u64,
     /// Print one JSON object a job
     #[arg(long)]
     json: bool,
@@ -89,7 +94,7 @@ struct Run<'a> {
     client: Client,
     record: Record,
     parameters: Map<String, Value>,
-    /// Ids of files that an earlier run uploaded and had no time to note, by checksum and name.
+    /// Ids of files that were uploaded and are not on record, by checksum and name.
     unnoted: Mutex<HashMap<(String, String), Vec<String>>>,
 }
 
@@ -196,7 +201,9 @@ impl Submit {
 impl<'a> Run<'a> {
     async fn begin(submit: &'a Submit) -> anyhow::Result<Self> {
         let parameters = submit.parameters()?;
-        let client = Client::new(&submit.server, submit.api_key.clone())?.without_bars();
+        let client = Client::new(&submit.server, submit.api_key.clone())?
+            .without_bars()
+            .with_patience(Duration::from_secs(submit.patience));
         let task = Task {
             server: submit.server.trim_end_matches('/').to_owned(),
             kind: submit.kind.name().to_owned(),
@@ -204,14 +211,15 @@ impl<'a> Run<'a> {
         };
         let record = Record::open(submit.resume.clone(), task)?;
         let run = Self { submit, client, record, parameters, unnoted: Mutex::default() };
-        run.look_for_unnoted().await?;
+        if run.record.goes_on {
+            run.look_for_unnoted().await?;
+        }
         Ok(run)
     }
 
-    /// Asks the server which files an earlier run made and had no time to note.
+    /// Asks the server which files were made, of which nobody had the time to take note, or the answer.
     async fn look_for_unnoted(&self) -> anyhow::Result<()> {
-        let Some(began) = self.record.began else { return Ok(()) };
-        let files = self.client.files_since(began - CLOCKS).await?;
+        let files = self.client.files_since(self.record.began - CLOCKS).await?;
         let noted = self.record.uploaded();
         let mut unnoted: HashMap<_, Vec<String>> = HashMap::new();
         for file in files {
@@ -307,23 +315,25 @@ impl<'a> Run<'a> {
         if let Some(id) = self.unnoted(path, &sent.sha256) {
             return Ok(id);
         }
-        let Some(begun) = sent.upload_id else { return self.uploaded_anew(unit, index, &sent.sha256).await };
-        if let Some(id) = parts::finish(&self.client, path, &begun).await? {
+        if let Some(begun) = sent.upload_id
+            && let Some(id) = self.finished(path, &begun, &sent.sha256).await?
+        {
             return Ok(id);
         }
-        // What the killed run asked for last may have been done since we looked.
-        self.look_for_unnoted().await?;
-        match self.unnoted(path, &sent.sha256) {
-            Some(id) => Ok(id),
-            None => self.uploaded_anew(unit, index, &sent.sha256).await,
-        }
+        let begun = parts::begin(&self.client, path, &sent.sha256).await?;
+        self.record.change(&unit.name, |progress| progress.files[index].upload_id = Some(begun.clone()))?;
+        let made = self.finished(path, &begun, &sent.sha256).await?;
+        made.context("the server lost an upload on its way")
     }
 
-    async fn uploaded_anew(&self, unit: &Unit, index: usize, sha256: &str) -> anyhow::Result<String> {
-        let path = &unit.files[index].path;
-        let upload = parts::begin(&self.client, path, sha256).await?;
-        self.record.change(&unit.name, |progress| progress.files[index].upload_id = Some(upload.clone()))?;
-        parts::finish(&self.client, path, &upload).await?.context("the server lost an upload on its way")
+    /// The id of the file that the upload becomes, or has become. None where it is gone.
+    async fn finished(&self, path: &Path, upload: &str, sha256: &str) -> anyhow::Result<Option<String>> {
+        if let Some(id) = parts::finish(&self.client, path, upload).await? {
+            return Ok(Some(id));
+        }
+        // What was asked for last may have been done since we looked, and the answer lost.
+        self.look_for_unnoted().await?;
+        Ok(self.unnoted(path, sha256))
     }
 
     /// Takes a file of this name and content that an earlier run made.
@@ -368,31 +378,6 @@ impl Kind {
             .collect();
         body.extend(parameters.clone());
         body
-    }
-}
-
-/// Of the content, as the server writes it.
-async fn checksum(path: &Path) -> anyhow::Result<String> {
-    let owned = path.to_owned();
-    let hashed = tokio::task::spawn_blocking(move || {
-        let mut hasher = Sha256::new();
-        std::io::copy(&mut std::fs::File::open(owned)?, &mut HashWriter(&mut hasher))?;
-        Ok::<_, std::io::Error>(hex::encode(hasher.finalize()))
-    });
-    hashed.await?.with_context(|| format!("could not read {}", path.display()))
-}
-
-/// Hashes what is written to it.
-struct HashWriter<'a>(&'a mut Sha256);
-
-impl std::io::Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

@@ -17,6 +17,15 @@ CHART = DEPLOY / "helm/voxmill"
 KUBERNETES = ["1.30", "1.37"]
 # Their schemas come with KEDA and with the Prometheus operator, and are not here.
 FOREIGN = {"keda.sh/v1alpha1"}
+UNITS = {"Mi": 1 << 20, "Gi": 1 << 30}
+# What a process takes besides its children.
+RESERVE = 512 << 20
+# Settings in the shapes that values files have, and what the program is to read.
+VALUES = {"quota_bytes": 107374182400, "call_price_per_minute": 0.25, "retention_days": 90, "role_rate_limits": {"admin": 1000},
+          "cors_origins": ["https://a.example", "https://b.example"]}
+SETTINGS = {"VOXMILL_QUOTA_BYTES": "107374182400", "VOXMILL_CALL_PRICE_PER_MINUTE": "0.25", "VOXMILL_RETENTION_DAYS": "90",
+            "VOXMILL_ROLE_RATE_LIMITS": "admin=1000", "VOXMILL_CORS_ORIGINS": "https://a.example,https://b.example"}
+API_SECRETS = {"VOXMILL_TOKEN_SECRET", "VOXMILL_URL_SECRET", "VOXMILL_SMTP_URL", "VOXMILL_INTERNAL_KEY", "VOXMILL_LIVEKIT_API_SECRET"}
 
 
 def main():
@@ -84,6 +93,13 @@ def chart():
         texts = [text for path, text in files.items() if path.endswith(".yaml")]
         documents = [document for text in texts for document in yaml.safe_load_all(text) if document]
         yield from (f"variant {number}: {problem}" for problem in documents_problems(documents, values))
+    with helm_python.Chart.load(str(CHART)) as loaded:
+        try:
+            loaded.render({"settings": {"smtp_url": "smtp://user:secret@mail.example"}}, name="mill", namespace="voices")
+            yield "a secret among the settings is rendered in clear"
+        except Exception as refusal:
+            if "smtp_url is a secret" not in str(refusal):
+                yield f"a secret among the settings: {refusal}"
 
 
 def variants():
@@ -98,6 +114,7 @@ def variants():
         values["ingress"]["host"] = "voxmill.example"
         values |= {"workers": [*pools, card], "models": {"claim": "models" if chosen[0] else ""}}
         values["api"] = {"autoscaling": {"enabled": chosen[1]}}
+        values["settings"] = VALUES
         values["networkPolicy"]["apiNamespaces"] = ["ingress"] if chosen[2] else []
         yield values
 
@@ -126,11 +143,36 @@ def documents_problems(documents, values):
         if name in scaled and "replicas" in spec:
             yield f"{name} has replicas of its own, over which it and KEDA would quarrel"
         pod = spec["template"]["spec"]
-        environment = {entry["name"]: entry.get("value") for entry in pod["containers"][0]["env"]}
-        if pod["terminationGracePeriodSeconds"] <= int(environment["VOXMILL_GRACE_SECONDS"]) + 30:
+        container = pod["containers"][0]
+        environment = {entry["name"]: entry.get("value") for entry in container["env"]}
+        if len(environment) != len(container["env"]):
+            yield f"{name} is told a variable twice"
+        for key, text in SETTINGS.items():
+            if environment.get(key) != text:
+                yield f"{name} reads {key}={environment.get(key)}, not {text}"
+        secret = {entry["name"] for entry in container["env"] if "valueFrom" in entry}
+        is_api = container["args"][0] == "api"
+        if secret & API_SECRETS != (API_SECRETS if is_api else set()):
+            yield f"{name} has these of the Secret: {secret}"
+        if pod["terminationGracePeriodSeconds"] <= int(environment["VOXMILL_GRACE_SECONDS"]) + 35:
             yield f"{name} is killed while it drains"
+        if is_api and "preStop" not in container.get("lifecycle", {}):
+            yield f"{name} refuses what is still sent to it"
+        limit = container["resources"]["limits"].get("memory")
+        needed = children(container["args"]) * float(environment.get("VOXMILL_MEDIA_MEMORY_BYTES", 4 << 30)) + RESERVE
+        if limit and int(limit[:-2]) * UNITS[limit[-2:]] < needed:
+            yield f"{name} has {limit}, and its children may take it to {needed:.0f} bytes"
     if values["keda"]["enabled"] and not scaled:
         yield "keda.enabled scales nothing"
+
+
+def children(arguments):
+    """How many media children a process has at once."""
+    if arguments[0] == "api":
+        return int(re.search(r"MOST_CHILDREN: usize = (\d+)", source("cli"))[1])
+    told = dict(zip(arguments[1::2], arguments[2::2]))
+    slots = dict(item.split("=") for item in told.get("--slots", "").split(",") if item)
+    return sum(int(slots.get(queue, 1)) for queue in told["--queues"].split(",") if queue != "deliver-webhook")
 
 
 def source(*crates):

@@ -137,7 +137,11 @@ impl Storage {
         let database = Database::open(&config.database_url, config.database_connections, clock).await?;
         let (objects, parts) = open_objects(config, &database).await?;
         let broker = config.redis.as_ref().map(Broker::open).transpose()?;
-        let events = broker.as_ref().map_or_else(Events::default, Events::shared);
+        let events = match &broker {
+            Some(broker) => Events::shared(broker),
+            None if database.is_postgres() => Events::unheard(),
+            None => Events::default(),
+        };
         let queue: Arc<dyn Queue> = match &broker {
             Some(broker) => Arc::new(RedisQueue::new(broker.clone())),
             None => Arc::new(MemoryQueue::new()),

@@ -122,7 +122,17 @@ impl Server {
 
     /// SIGTERM, and the exit status once it has drained.
     pub fn terminate(&mut self) -> ExitStatus {
+        self.ask_to_stop();
+        self.ended()
+    }
+
+    /// SIGTERM.
+    pub fn ask_to_stop(&self) {
         self.signal("-TERM");
+    }
+
+    /// The exit status once it has ended.
+    pub fn ended(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 

@@ -64,8 +64,8 @@ impl TestApp {
     }
 
     /// The same database and files, as another process sees them.
-    pub(crate) async fn beside(&self, redis: Option<&Redis>) -> Self {
-        let redis = redis.map(|redis| RedisConfig { url: redis.url(), prefix: "test".to_owned() });
+    pub(crate) async fn beside(&self, redis: &Redis) -> Self {
+        let redis = Some(RedisConfig { url: redis.url(), prefix: "test".to_owned() });
         let config = StorageConfig { redis, ..storage_config(self.directory.path(), QUOTA) };
         let storage = Storage::open_with_clock(&config, self.clock.clone()).await.unwrap();
         Self::serving(|services| services.storage = storage).await

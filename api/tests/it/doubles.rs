@@ -13,6 +13,7 @@ use pipeline::media_info::{AudioInfo, MediaInfo, VideoInfo};
 use pipeline::parameters::Parameters;
 use storage::objects::{ObjectKey, Objects};
 use tokio::io::AsyncReadExt as _;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 pub(crate) const BUILTIN: Uuid = Uuid::from_u128(7);
@@ -59,6 +60,21 @@ impl Probe for MagicProbe {
             }
             _ => Err(Failure::permanent("media_unsupported", "The file holds neither video nor sound.")),
         }
+    }
+}
+
+/// Says when it has begun, and answers when it is let.
+pub(crate) struct SlowProbe {
+    pub(crate) begun: Semaphore,
+    pub(crate) may_end: Semaphore,
+}
+
+#[async_trait]
+impl Probe for SlowProbe {
+    async fn probe(&self, path: &Path) -> Result<MediaInfo, Failure> {
+        self.begun.add_permits(1);
+        self.may_end.acquire().await.map_err(|_| Failure::internal())?.forget();
+        MagicProbe.probe(path).await
     }
 }
 

@@ -2,7 +2,9 @@
 
 use api::{Rate, Rates, Services};
 use chrono::Utc;
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use poem::http::Method;
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
@@ -299,4 +301,25 @@ async fn what_is_imported_faster_than_its_rate_waits_and_holds_up_nobody_else() 
         imported = import(&ann) => panic!("Ann has had her share of this hour: {imported}"),
         imported = import(&bob) => assert_eq!(imported, 500),
     }
+}
+
+#[tokio::test]
+async fn two_imports_of_a_user_may_wait_and_they_end_with_the_server() {
+    let app = app(|rates| rates.imports = rate("3/h")).await;
+    let ann = app.user("ann@example.com").await;
+    let csv = format!("phone_number,status\n{}", "+14155550100,completed\n".repeat(100));
+    let import = async || {
+        let sent = request(Method::POST, "/call-logs/import", &ann).content_type("text/csv");
+        app.send(sent.body(csv.clone())).await
+    };
+    import().await.expect(200);
+    let mut imports: FuturesUnordered<_> = (0..3).map(|_| import()).collect();
+    let one_too_many = imports.next().await.unwrap().expect(429);
+    assert_eq!(one_too_many.header("retry-after"), "60");
+    app.shutdown.cancel();
+    while let Some(cut_off) = imports.next().await {
+        let said = cut_off.expect(503).json().await;
+        assert_eq!(said["error"]["code"], "SERVER_002", "{said}");
+    }
+    import().await.expect(503);
 }

@@ -23,7 +23,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    async fn new(redis: Option<&Redis>) -> Self {
+    async fn new(redis: &Redis) -> Self {
         let (first, token) = TestApp::with_user().await;
         let (one, other) = (first.beside(redis).await, first.beside(redis).await);
         Self { one, other, token, _first: first }
@@ -75,23 +75,16 @@ async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
 #[tokio::test]
 async fn a_change_is_told_by_the_other_process_at_once() {
     let redis = Redis::start();
-    let fleet = Fleet::new(Some(&redis)).await;
+    let fleet = Fleet::new(&redis).await;
     fleet.hears_all().await;
     let took = fleet.cancel_is_told_after().await;
     assert!(took < SOON, "{took:?}");
 }
 
 #[tokio::test]
-async fn without_redis_a_change_is_seen_by_looking() {
-    let fleet = Fleet::new(None).await;
-    let took = fleet.cancel_is_told_after().await;
-    assert!(took < LATER, "{took:?}");
-}
-
-#[tokio::test]
 async fn while_redis_is_away_a_change_is_seen_by_looking() {
     let mut redis = Redis::start();
-    let fleet = Fleet::new(Some(&redis)).await;
+    let fleet = Fleet::new(&redis).await;
     fleet.hears_all().await;
     let (job, mut events) = fleet.followed().await;
     redis.kill();
@@ -109,7 +102,7 @@ async fn while_redis_is_away_a_change_is_seen_by_looking() {
 #[tokio::test]
 async fn a_connection_that_is_cut_hides_no_change() {
     let redis = Redis::start();
-    let fleet = Fleet::new(Some(&redis)).await;
+    let fleet = Fleet::new(&redis).await;
     fleet.hears_all().await;
     for _ in 0..3 {
         let (job, mut events) = fleet.followed().await;
@@ -124,7 +117,7 @@ async fn a_connection_that_is_cut_hides_no_change() {
 #[tokio::test]
 async fn the_dispatcher_of_another_process_is_woken() {
     let redis = Redis::start();
-    let fleet = Fleet::new(Some(&redis)).await;
+    let fleet = Fleet::new(&redis).await;
     fleet.hears_all().await;
     let due = fleet.other.storage.jobs.due();
     // What it heard when it began to listen.
@@ -138,7 +131,7 @@ async fn the_dispatcher_of_another_process_is_woken() {
 #[tokio::test]
 async fn a_process_without_its_redis_says_so_and_serves() {
     let mut redis = Redis::start();
-    let fleet = Fleet::new(Some(&redis)).await;
+    let fleet = Fleet::new(&redis).await;
     let readiness = async || fleet.one.get("/readiness", "").await;
     let ready = |answer: Answer| async move { answer.expect(200).json().await };
     assert_eq!(ready(readiness().await).await["cache"], "ok");

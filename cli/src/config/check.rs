@@ -5,6 +5,9 @@ use crate::serve::Part;
 use anyhow::bail;
 use storage::objects::ObjectKey;
 
+/// The program and its libraries take 350 MB of it before they have read a byte.
+const LEAST_MEDIA_MEMORY: u64 = 512 << 20;
+
 impl Config {
     pub(super) fn check(&self) -> anyhow::Result<()> {
         for (key, value, allowed) in [
@@ -54,6 +57,9 @@ impl Config {
         if let Some((kind, _)) = self.slots.iter().find(|(_, slots)| **slots == 0) {
             let kind = kind.as_str();
             bail!("slots: {kind} must be at least 1, or its jobs would be accepted and never run");
+        }
+        if self.media_memory_bytes < LEAST_MEDIA_MEMORY {
+            bail!("media_memory_bytes must be at least {LEAST_MEDIA_MEMORY}, or no media could be opened");
         }
         if self.livekit_api_key.is_empty() != self.livekit_api_secret.is_empty() {
             bail!("livekit_api_key and livekit_api_secret must be set both, or neither");

@@ -47,6 +47,7 @@ fn what_nobody_knows_is_refused_by_name() {
     }
     assert!(refused("call_price_per_minute = -1.0", &[]).contains("call_price_per_minute"));
     assert!(refused("", &[("VOXMILL_CALL_PRICE_PER_MINUTE", "nan")]).contains("call_price_per_minute"));
+    assert!(refused("media_memory_bytes = 1000", &[]).contains("media_memory_bytes"));
     assert!(refused("slots = { dance = 1 }", &[]).contains("dance"));
     assert!(refused("", &[("VOXMILL_SLOTS", "transcribe=0")]).contains("transcribe must be at least 1"));
     assert!(refused("", &[("VOXMILL_DATABASE_URL", "mysql://localhost/voxmill")]).contains("SQLite"));

@@ -1,12 +1,14 @@
 //! What of a `voxmill submit` is done, kept in a file, so that another run goes on where one was interrupted.
 
+use super::journal::Journal;
+use crate::file_names::numbered;
 use anyhow::{Context as _, bail};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::io::{ErrorKind, Write as _};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,12 +21,12 @@ pub(crate) struct Task {
     pub(crate) parameters: Value,
 }
 
+/// The lines of the file: the run first, then how far a job has come, each time that it gets further.
 #[derive(Serialize, Deserialize)]
-struct Content {
-    task: Task,
-    started_at: DateTime<Utc>,
-    /// By the paths of its files.
-    jobs: BTreeMap<String, Progress>,
+#[serde(untagged)]
+enum Line<'a> {
+    Run { task: Task, started_at: DateTime<Utc> },
+    Job { job: Cow<'a, str>, progress: Cow<'a, Progress> },
 }
 
 /// How far one job has come.
@@ -50,28 +52,50 @@ pub(crate) struct Sent {
 }
 
 pub(crate) struct Record {
-    /// Without one, it is forgotten with the process.
-    path: Option<PathBuf>,
     content: Mutex<Content>,
-    /// When an earlier run began.
-    pub(crate) began: Option<DateTime<Utc>>,
+    /// When the run began, or the earlier one that it goes on with.
+    pub(crate) began: DateTime<Utc>,
+    /// Whether it goes on with an earlier one.
+    pub(crate) goes_on: bool,
+}
+
+struct Content {
+    /// By the paths of its files.
+    jobs: BTreeMap<String, Progress>,
+    /// Without one, all is forgotten with the process.
+    journal: Option<Journal>,
 }
 
 impl Record {
-    /// That of the file, or a new one, which is written at once.
+    /// That of the file, or a new one, which is written at once. No other process has it then.
     pub(crate) fn open(path: Option<PathBuf>, task: Task) -> anyhow::Result<Self> {
-        let found = path.as_deref().map(read).transpose()?.flatten();
-        if let (Some(found), Some(path)) = (&found, &path)
-            && found.task != task
-        {
-            bail!("{} is of another submit: its server, kind or parameters differ", path.display());
+        let Some(path) = path else {
+            let content = Mutex::new(Content { jobs: BTreeMap::new(), journal: None });
+            return Ok(Self { content, began: Utc::now(), goes_on: false });
+        };
+        let (mut journal, lines) = Journal::open(&path)?;
+        let goes_on = !lines.is_empty();
+        let (mut began, mut jobs) = (None, BTreeMap::new());
+        for line in &lines {
+            let line = serde_json::from_str(line);
+            match line.with_context(|| format!("{} is no record of a submit", path.display()))? {
+                Line::Run { task: other, .. } if other != task => {
+                    bail!("{} is of another submit: its server, kind or parameters differ", path.display())
+                }
+                Line::Run { started_at, .. } => began = Some(started_at),
+                Line::Job { job, progress } => drop(jobs.insert(job.into_owned(), progress.into_owned())),
+            }
         }
-        let began = found.as_ref().map(|content| content.started_at);
-        let content =
-            found.unwrap_or_else(|| Content { task, started_at: Utc::now(), jobs: BTreeMap::new() });
-        let record = Self { path, content: Mutex::new(content), began };
-        record.write(&record.content())?;
-        Ok(record)
+        if goes_on && began.is_none() {
+            bail!("{} is no record of a submit", path.display());
+        }
+        let began = began.unwrap_or_else(Utc::now);
+        // Only the last line of each job is still true.
+        let mut lines = vec![Line::Run { task, started_at: began }];
+        lines.extend(jobs.iter().map(|(job, progress)| Line::of(job, progress)));
+        journal.rewrite(&lines)?;
+        let content = Content { jobs, journal: Some(journal) };
+        Ok(Self { content: Mutex::new(content), began, goes_on })
     }
 
     pub(crate) fn progress(&self, job: &str) -> Progress {
@@ -79,16 +103,14 @@ impl Record {
     }
 
     /// Every file that was uploaded.
-    pub(crate) fn uploaded(&self) -> Vec<String> {
+    pub(crate) fn uploaded(&self) -> HashSet<String> {
         let content = self.content();
         content.jobs.values().flat_map(|job| &job.files).filter_map(|file| file.file_id.clone()).collect()
     }
 
     /// Once this returns, the change is on the disk.
     pub(crate) fn change(&self, job: &str, change: impl FnOnce(&mut Progress)) -> anyhow::Result<()> {
-        let mut content = self.content();
-        change(content.jobs.entry(job.to_owned()).or_default());
-        self.write(&content)
+        self.content().change(job, change)
     }
 
     /// Where a result of the job goes: a path in the directory that nothing has and no other result was promised.
@@ -103,62 +125,38 @@ impl Record {
         if let Some(path) = known.filter(|path| path.parent() == Some(directory)) {
             return Ok(path.clone());
         }
-        let promised =
-            |path: &PathBuf| content.jobs.values().any(|job| job.results.values().any(|other| other == path));
+        let promised: HashSet<&PathBuf> =
+            content.jobs.values().flat_map(|job| job.results.values()).collect();
         let path = (1..)
             .map(|number| directory.join(numbered(Path::new(name), number)))
-            .find(|path| !path.exists() && !promised(path))
+            .find(|path| !path.exists() && !promised.contains(path))
             .context("there is no free name left")?;
-        content.jobs.entry(job.to_owned()).or_default().results.insert(result.to_owned(), path.clone());
-        self.write(&content)?;
+        content.change(job, |progress| {
+            progress.results.insert(result.to_owned(), path.clone());
+        })?;
         Ok(path)
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn write(&self, content: &Content) -> anyhow::Result<()> {
-        let Some(path) = &self.path else { return Ok(()) };
-        let part = part_of(path);
-        let written = std::fs::File::create(&part).and_then(|mut file| {
-            file.write_all(serde_json::to_string_pretty(content)?.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&part, path)
-        });
-        written.with_context(|| format!("could not write {}", path.display()))
+impl Content {
+    fn change(&mut self, job: &str, change: impl FnOnce(&mut Progress)) -> anyhow::Result<()> {
+        let progress = self.jobs.entry(job.to_owned()).or_default();
+        change(progress);
+        match &mut self.journal {
+            Some(journal) => journal.add(&Line::of(job, progress)),
+            None => Ok(()),
+        }
     }
 }
 
-/// The name under which a file is written that is not whole yet.
-pub(crate) fn part_of(path: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(".part");
-    path.with_file_name(name)
-}
-
-/// `song.wav` is `song-2.wav` as number 2.
-pub(crate) fn numbered(name: &Path, number: u64) -> OsString {
-    let mut numbered = name.file_stem().unwrap_or_default().to_owned();
-    if number > 1 {
-        numbered.push(format!("-{number}"));
+impl<'a> Line<'a> {
+    fn of(job: &'a str, progress: &'a Progress) -> Self {
+        Self::Job { job: Cow::Borrowed(job), progress: Cow::Borrowed(progress) }
     }
-    if let Some(extension) = name.extension() {
-        numbered.push(".");
-        numbered.push(extension);
-    }
-    numbered
-}
-
-fn read(path: &Path) -> anyhow::Result<Option<Content>> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("could not read {}", path.display())),
-    };
-    let content = serde_json::from_str(&text);
-    content.map(Some).with_context(|| format!("{} is no record of a submit", path.display()))
 }
 
 #[cfg(test)]
@@ -173,7 +171,7 @@ mod tests {
         let task = Task { server: "http://x".into(), kind: "transcribe".into(), parameters: json!({"a": 1}) };
         let open = |task: &Task| Record::open(Some(path.clone()), task.clone());
         let first = open(&task).unwrap();
-        assert_eq!(first.began, None);
+        assert!(!first.goes_on);
         first.change("a.wav", |job| job.job_id = Some("1".into())).unwrap();
         let out = folder.path().join("out");
         std::fs::create_dir(&out).unwrap();
@@ -187,15 +185,43 @@ mod tests {
         );
         std::fs::write(out.join("a-3.txt"), "").unwrap();
 
+        assert!(open(&task).is_err(), "one run has it at a time");
+        drop(first);
         let again = open(&task).unwrap();
-        assert!(again.began.is_some() && again.progress("a.wav").job_id.as_deref() == Some("1"));
+        assert!(again.goes_on && again.progress("a.wav").job_id.as_deref() == Some("1"));
         assert_eq!(
             (place(&again, "b.wav", "r2"), place(&again, "b.wav", "r3")),
             ("a-2.txt".into(), "a-4.txt".into())
         );
+        drop(again);
         assert!(open(&Task { kind: "clone-voice".into(), ..task.clone() }).is_err());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no part is left");
-        std::fs::write(&path, "nonsense").unwrap();
-        assert!(open(&task).is_err());
+        for other in ["nonsense\n", "{\"job\": \"a.wav\", \"progress\": {\"completed\": false}}\n"] {
+            std::fs::write(&path, other).unwrap();
+            assert!(open(&task).is_err());
+        }
+    }
+
+    #[test]
+    fn a_change_costs_the_same_however_many_jobs_there_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        let task = Task { server: "http://x".into(), kind: "transcribe".into(), parameters: json!({}) };
+        let record = Record::open(Some(path.clone()), task.clone()).unwrap();
+        for number in 0..100 {
+            let job = format!("{number}.wav");
+            record.change(&job, |job| job.job_id = Some("1".into())).unwrap();
+            record.change(&job, |job| job.completed = true).unwrap();
+        }
+        let before = std::fs::metadata(&path).unwrap().len();
+        record.change("0.wav", |job| job.job_id = Some("2".into())).unwrap();
+        let added = std::fs::metadata(&path).unwrap().len() - before;
+        assert!(added < 500, "{added} bytes more");
+        drop(record);
+
+        let record = Record::open(Some(path.clone()), task).unwrap();
+        assert_eq!(record.progress("0.wav").job_id.as_deref(), Some("2"));
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+        assert_eq!(lines, 101, "one for the run, and one a job");
     }
 }

@@ -1,6 +1,7 @@
 //! Says that a job changed, or that one became due. An event carries nothing: whoever hears one reads the row.
 //!
 //! This process hears at once. Where processes share a Redis, the others hear by it; telling them is nobody's to wait for.
+//! Where they share a database and no Redis, they do not.
 
 mod telling;
 
@@ -20,6 +21,7 @@ use telling::{Message, Teller};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+/// By default those of a process that has the database for itself.
 #[derive(Clone, Debug, Default)]
 pub struct Events {
     inner: Arc<Inner>,
@@ -29,12 +31,20 @@ pub struct Events {
 struct Inner {
     watched: Mutex<HashMap<JobId, watch::Sender<()>>>,
     due: Notify,
-    others: Option<Others>,
+    others: Others,
 }
 
 /// The other processes.
+#[derive(Debug, Default)]
+enum Others {
+    #[default]
+    None,
+    Unheard,
+    Told(Told),
+}
+
 #[derive(Debug)]
-struct Others {
+struct Told {
     teller: Teller,
     /// Whether all that they say is heard.
     heard: AtomicBool,
@@ -47,12 +57,12 @@ impl Events {
         let channel = broker.name("events");
         let (teller, end) = (Teller::start(broker.clone(), channel.clone()), CancellationToken::new());
         let own = teller.origin();
-        let others = Others {
+        let others = Told {
             teller,
             heard: AtomicBool::new(false),
             _listens_as_long_as_this_lives: end.clone().drop_guard(),
         };
-        let inner = Arc::new(Inner { others: Some(others), ..Inner::default() });
+        let inner = Arc::new(Inner { others: Others::Told(others), ..Inner::default() });
         let (heard, listener) = (broker.listen(channel), Arc::downgrade(&inner));
         tokio::spawn(async move {
             tokio::select! {
@@ -63,10 +73,15 @@ impl Events {
         Self { inner }
     }
 
+    /// Those of this process alone, where others use the database too.
+    pub(crate) fn unheard() -> Self {
+        Self { inner: Arc::new(Inner { others: Others::Unheard, ..Inner::default() }) }
+    }
+
     /// Tells everybody who watches the job.
     pub fn notify(&self, job: JobId) {
         self.inner.notify(job);
-        if let Some(others) = &self.inner.others {
+        if let Others::Told(others) = &self.inner.others {
             others.teller.changed(job);
         }
     }
@@ -84,10 +99,14 @@ impl Events {
         .boxed()
     }
 
-    /// Whether the changes of other processes are heard. Where they are not, whoever waits for one has to look at the row
+    /// Whether the changes of all processes are heard. Where they are not, whoever waits for one has to look at the row
     /// now and then; subscribers are told when this changes.
     pub fn hear_all(&self) -> bool {
-        self.inner.others.as_ref().is_some_and(|others| others.heard.load(Ordering::Acquire))
+        match &self.inner.others {
+            Others::None => true,
+            Others::Unheard => false,
+            Others::Told(others) => others.heard.load(Ordering::Acquire),
+        }
     }
 
     /// Wakes the dispatcher when a job became due. Those of processes that are not heard it finds by looking.
@@ -98,7 +117,7 @@ impl Events {
     /// Wakes a dispatcher here, and those of the other processes.
     pub(crate) fn notify_due(&self) {
         self.inner.due.notify_one();
-        if let Some(others) = &self.inner.others {
+        if let Others::Told(others) = &self.inner.others {
             others.teller.due();
         }
     }
@@ -141,9 +160,9 @@ impl Inner {
     }
 
     fn set_heard(&self, heard: bool) {
-        let others = self.others.as_ref();
-        let before = others.is_some_and(|others| others.heard.swap(heard, Ordering::AcqRel));
-        if before != heard {
+        if let Others::Told(others) = &self.others
+            && others.heard.swap(heard, Ordering::AcqRel) != heard
+        {
             self.notify_all();
         }
     }

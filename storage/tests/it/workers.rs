@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use pipeline::parameters::JobKind;
 use std::time::Duration;
 use storage::{
+    Storage, StorageConfig,
     duties::Duty,
     workers::{BEAT, Worker},
 };
@@ -33,6 +34,14 @@ async fn a_worker_counts_as_long_as_it_is_heard_of() {
     world.storage.sweep().await.unwrap();
     workers.beat(&one).await.unwrap();
     assert_eq!(workers.live().await.unwrap(), [one]);
+}
+
+#[tokio::test]
+async fn who_has_the_database_for_himself_hears_all_that_happens_in_it() {
+    let world = World::new().await;
+    let config = StorageConfig { redis: None, ..world.config.clone() };
+    let without_redis = Storage::open_with_clock(&config, world.clock.clone()).await.unwrap();
+    assert_eq!(without_redis.events.hear_all(), !FLEET);
 }
 
 #[tokio::test]

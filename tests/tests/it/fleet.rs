@@ -114,6 +114,28 @@ async fn a_worker_takes_what_it_is_told_to_and_no_more() {
     assert_eq!(answer.status(), StatusCode::NOT_FOUND, "a worker serves no clients");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_drains_is_watched_to_its_end() {
+    let Some(speech) = shared_data("speech/jfk.wav") else { return };
+    let back_ends = BackEnds::start();
+    let fleet = Fleet::new(back_ends.settings());
+    let (api, mut worker) = (fleet.api(), fleet.worker());
+    let (user, folder) = (api.user().await, TempDir::new().unwrap());
+    let long = folder.path().join("speech.flac");
+    media::make(&long, &["-stream_loop", "20", "-i", &speech.to_string_lossy()]);
+    let job = user.start("transcribe", &json!({ "audio_file_id": user.uploaded(&long).await })).await;
+    user.in_stage(&job, "transcribing").await;
+    worker.ask_to_stop();
+    let status = async |path: &str| reqwest::get(format!("{}{path}", worker.url)).await.unwrap().status();
+    eventually("the news that it drains", Duration::from_secs(5), async || {
+        (status("/readiness").await == StatusCode::SERVICE_UNAVAILABLE).then_some(())
+    })
+    .await;
+    assert_eq!((status("/health").await, status("/metrics").await), (StatusCode::OK, StatusCode::OK));
+    user.post(&format!("/api/v1/process/jobs/{job}/cancel"), &json!({})).await.expect(StatusCode::OK);
+    assert!(worker.ended().success());
+}
+
 async fn metrics(server: &Server) -> String {
     reqwest::get(format!("{}/metrics", server.url)).await.unwrap().text().await.unwrap()
 }

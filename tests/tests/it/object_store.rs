@@ -1,6 +1,8 @@
 //! A server whose files are in an S3 store: what it keeps where, what it remembers, and what passes by it.
 
-use reqwest::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION, RANGE};
+use reqwest::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RANGE,
+};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -86,6 +88,13 @@ async fn clients_that_reach_the_store_send_and_fetch_there_themselves() {
     let followed = user.request(Method::GET, &content).header(RANGE, "bytes=5-9").send().await.unwrap();
     assert_eq!(followed.status(), StatusCode::PARTIAL_CONTENT);
     assert_eq!(followed.bytes().await.unwrap(), &bytes[5..10]);
+    // The store's URLs are for GET alone.
+    let head = Client::new().head(file["download_url"].as_str().unwrap()).send().await.unwrap();
+    assert_eq!(
+        (head.status(), &head.headers()[CONTENT_TYPE]),
+        (StatusCode::OK, &"audio/wav".parse().unwrap())
+    );
+    assert_eq!(head.headers()[CONTENT_LENGTH], bytes.len().to_string());
     let metrics = user.download(&format!("{}/metrics", server.url)).await;
     for told in [server.log(), String::from_utf8(metrics).unwrap()] {
         assert!(!told.contains("X-Amz-Signature") && !told.contains(S3::SECRET_KEY), "{told}");

@@ -15,16 +15,42 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
   valueFrom: {secretKeyRef: {name: {{ .secret }}, key: {{ .key }}, optional: {{ .optional }}}}
 {{- end }}
 
+{{- /* The keys of the Secret: those that every process needs, those that it may have, and those of the api alone. */ -}}
+{{- define "voxmill.secretKeys" -}}
+needed: [database_url, redis_url]
+optional: [s3_access_key, s3_secret_key, metrics_token]
+neededByApi: [token_secret, url_secret]
+optionalForApi: [smtp_url, internal_key, livekit_api_secret]
+{{- end }}
+
+{{- /* A value as the program reads it from its environment. Helm has large whole numbers of a file as 1.073741824e+11. */ -}}
+{{- define "voxmill.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}
+{{- else if kindIs "slice" . }}{{ join "," . }}
+{{- else if kindIs "map" . }}
+{{- $pairs := list }}
+{{- range $key, $value := . }}{{ $pairs = append $pairs (printf "%s=%s" $key (include "voxmill.text" $value)) }}{{ end }}
+{{- join "," $pairs }}
+{{- else }}{{ toString . }}
+{{- end }}
+{{- end }}
+
 {{- define "voxmill.environment" -}}
 {{- $secret := .root.Values.secret }}
-{{- range list "database_url" "redis_url" }}
+{{- $keys := include "voxmill.secretKeys" . | fromYaml }}
+{{- range $keys.needed }}
 {{ include "voxmill.secretVariable" (dict "secret" $secret "key" . "optional" false) }}
 {{- end }}
-{{- range list "s3_access_key" "s3_secret_key" "metrics_token" }}
+{{- range $keys.optional }}
 {{ include "voxmill.secretVariable" (dict "secret" $secret "key" . "optional" true) }}
 {{- end }}
-{{- range .secrets }}
+{{- if eq .part "api" }}
+{{- range $keys.neededByApi }}
 {{ include "voxmill.secretVariable" (dict "secret" $secret "key" . "optional" false) }}
+{{- end }}
+{{- range $keys.optionalForApi }}
+{{ include "voxmill.secretVariable" (dict "secret" $secret "key" . "optional" true) }}
+{{- end }}
 {{- end }}
 {{- with .root.Values.s3 }}
 - {name: VOXMILL_S3_BUCKET, value: {{ .bucket | quote }}}
@@ -34,8 +60,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - {name: VOXMILL_S3_PUBLIC_ENDPOINT, value: {{ .publicEndpoint | quote }}}
 {{- end }}
 - {name: VOXMILL_GRACE_SECONDS, value: {{ .root.Values.graceSeconds | quote }}}
-{{- range $key, $value := merge (dict) (default (dict) .settings) .root.Values.settings }}
-- {name: {{ printf "VOXMILL_%s" (upper $key) }}, value: {{ $value | toString | quote }}}
+{{- range $key, $value := merge (dict) (default (dict) .of.settings) .root.Values.settings }}
+{{- if has $key (concat $keys.needed $keys.optional $keys.neededByApi $keys.optionalForApi) }}
+{{- fail (printf "%s is a secret: put it into the Secret %s" $key $secret) }}
+{{- end }}
+- {name: {{ printf "VOXMILL_%s" (upper $key) }}, value: {{ include "voxmill.text" $value | quote }}}
 {{- end }}
 {{- end }}
 
@@ -54,7 +83,7 @@ fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{- /* The pod of the api and of a pool: root, part, settings, secrets, arguments, and what the part says of itself. */ -}}
+{{- /* The pod of the api and of a pool: root, part, arguments, and what the part says of itself. */ -}}
 {{- define "voxmill.pod" -}}
 {{- $values := .root.Values }}
 {{- $image := default $values.image .of.image }}
@@ -71,8 +100,9 @@ spec:
   {{- with $values.imagePullSecrets }}
   imagePullSecrets: {{ toYaml . | nindent 4 }}
   {{- end }}
-  # A job that does not stop when told has half a minute more, and its worker some seconds to say so.
-  terminationGracePeriodSeconds: {{ add $values.graceSeconds 45 }}
+  # A job that does not stop when told has half a minute more, and its worker some seconds to say so. The api takes some
+  # seconds before it begins to stop.
+  terminationGracePeriodSeconds: {{ add $values.graceSeconds 50 }}
   securityContext: {{- include "voxmill.podSecurity" . | nindent 4 }}
   {{- with .of.nodeSelector }}
   nodeSelector: {{ toYaml . | nindent 4 }}
@@ -103,6 +133,10 @@ spec:
       args: {{ .arguments | toJson }}
       env: {{- include "voxmill.environment" . | nindent 8 }}
       ports: [{name: http, containerPort: 8000}]
+      {{- if eq .part "api" }}
+      # As long as it takes until nobody sends it requests any more.
+      lifecycle: {preStop: {exec: {command: [sleep, "5"]}}}
+      {{- end }}
       securityContext: {{- include "voxmill.hardening" . | nindent 8 }}
       startupProbe: {httpGet: {path: /health, port: http}, periodSeconds: 2, failureThreshold: 60}
       livenessProbe: {httpGet: {path: /health, port: http}, periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6}
