@@ -141,6 +141,10 @@ impl Queue for RedisQueue {
         Ok(())
     }
 
+    fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
+    }
+
     async fn forgot(&self) {
         loop {
             if let Ok(found) = self.marked().await {
