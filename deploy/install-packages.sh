@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that building, running and testing Voxmill takes, where they are missing.
 set -eu
-packages="clang cmake espeak-ng ffmpeg g++ libavcodec-dev libavdevice-dev libavfilter-dev libavformat-dev libavutil-dev
+packages="clang cmake espeak-ng faketime ffmpeg g++ libavcodec-dev libavdevice-dev libavfilter-dev libavformat-dev libavutil-dev
 libclang-dev libswresample-dev libswscale-dev pkg-config postgresql python3-venv redis-server"
 # Where Node.js came from elsewhere, Debian's would stand in its way.
 command -v npm >/dev/null || packages="$packages nodejs npm"

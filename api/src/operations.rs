@@ -2,12 +2,14 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
 use poem::Request;
 use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use storage::Storage;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::caller;
@@ -15,6 +17,9 @@ use crate::dto::time::Timestamp;
 use crate::error::{ApiError, Result};
 use crate::peer;
 use crate::tags::Tag;
+
+/// How long what is needed may take to answer. Whoever asks for the readiness waits for a second or a few.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What can be seen of a process.
 #[derive(Clone)]
@@ -83,13 +88,13 @@ impl OperationsApi {
     #[oai(path = "/readiness", method = "get", operation_id = "get_readiness")]
     async fn readiness(&self) -> ReadinessResponse {
         let storage = &self.observed.storage;
-        let readiness = Readiness {
-            database: condition("database", storage.ping().await),
-            storage: condition("storage", storage.objects.ping().await),
-            cache: condition("cache", storage.ping_redis().await),
-        };
-        let Readiness { database, storage, cache } = &readiness;
-        let ready = [database, storage, cache].into_iter().all(|condition| *condition == Condition::Ok);
+        let (database, storage, cache) = tokio::join!(
+            condition("database", storage.ping()),
+            condition("storage", storage.objects.ping()),
+            condition("cache", storage.ping_redis()),
+        );
+        let readiness = Readiness { database, storage, cache };
+        let ready = [database, storage, cache].into_iter().all(|condition| condition == Condition::Ok);
         match ready && !self.observed.shutdown.is_cancelled() {
             true => ReadinessResponse::Ready(Json(readiness)),
             false => ReadinessResponse::Unready(Json(readiness)),
@@ -150,11 +155,15 @@ fn may_watch(request: &Request, token: Option<&str>) -> Result<()> {
     }
 }
 
-fn condition<T>(name: &str, answer: storage::error::Result<T>) -> Condition {
-    match answer {
-        Ok(_) => Condition::Ok,
-        Err(error) => {
+async fn condition(name: &str, asked: impl Future<Output = storage::error::Result<()>>) -> Condition {
+    match timeout(PATIENCE, asked).await {
+        Ok(Ok(())) => Condition::Ok,
+        Ok(Err(error)) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "{name} does not answer");
+            Condition::Unavailable
+        }
+        Err(late) => {
+            tracing::warn!(error = %late, "{name} does not answer within {PATIENCE:?}");
             Condition::Unavailable
         }
     }

@@ -1,30 +1,32 @@
 //! The long form of the fault tests: `make torture`, or `cargo run --example torture -- --jobs 10000 --kills 100 --seed 1`.
+//! With `--faults` it is not kills, but what lasts for longer than a lease: `--times` is how often each comes, `--hold` its
+//! seconds, `--only` a part of its name, and `--due` how many jobs are due in one second.
 //! Each storm that passed is a row of a table; one that does not ends the run with its seed.
 
 use std::io::Write as _;
 use std::time::Duration;
 use tests::fleet::BackEnds;
-use tests::storm::{self, Plan, Report, Ship};
+use tests::storm::{self, Course, Outcome, Plan, Report, Ship, Trouble};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let number = |name: &str, usual: u64| {
-        let mut arguments = std::env::args().skip_while(|argument| argument != name);
-        arguments.nth(1).map_or(usual, |text| text.parse().unwrap_or(usual))
-    };
-    let jobs = number("--jobs", 10_000);
-    let kills = number("--kills", 100);
+    if std::env::args().any(|argument| argument == "--faults") {
+        return faults().await;
+    }
+    kills().await
+}
+
+async fn kills() -> std::io::Result<()> {
     let (first, seeds) = (number("--seed", 1), number("--seeds", 1));
-    let workers = number("--workers", 4);
-    let only = std::env::args().skip_while(|argument| argument != "--on").nth(1);
+    let only = text("--on");
     writeln!(std::io::stdout(), "{HEAD}")?;
     for seed in first..first + seeds {
         let plan = Plan {
             seed,
-            jobs: usize::try_from(jobs).unwrap_or(usize::MAX),
-            workers: usize::try_from(workers).unwrap_or(1),
-            kills: usize::try_from(kills).unwrap_or(0),
-            api_kills: usize::try_from(number("--api-kills", 5)).unwrap_or(0),
+            jobs: count("--jobs", 10_000),
+            workers: count("--workers", 4),
+            kills: count("--kills", 100),
+            api_kills: count("--api-kills", 5),
             pause: Duration::from_millis(number("--pause-ms", 8_000)),
             limit: Duration::from_secs(number("--limit", 7_200)),
         };
@@ -40,8 +42,41 @@ async fn main() -> std::io::Result<()> {
     Ok(())
 }
 
+async fn faults() -> std::io::Result<()> {
+    let limit = Duration::from_secs(number("--limit", 7_200));
+    let only = text("--only").unwrap_or_default();
+    writeln!(std::io::stdout(), "{FAULTS_HEAD}")?;
+    for trouble in Trouble::ALL.into_iter().filter(|trouble| trouble.as_str().contains(&only)) {
+        let usual = if trouble == Trouble::PostgresDies { 10 } else { 70 };
+        let (times, hold) = (u32::try_from(number("--times", 3)).unwrap_or(1), number("--hold", usual));
+        let course = Course { times, hold: Duration::from_secs(hold), limit };
+        let outcome = storm::befall(trouble, course).await;
+        print_fault(&format!("{}, {hold} s", trouble.as_str()), times, &outcome)?;
+    }
+    let due = count("--due", 50_000);
+    let name = "jobs are due in one second";
+    if due > 0 && name.contains(&only) {
+        print_fault(&format!("{due} {name}"), 1, &storm::due_at_once(due, limit).await)?;
+    }
+    Ok(())
+}
+
+/// After an argument of this name.
+fn text(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
+}
+
+fn number(name: &str, usual: u64) -> u64 {
+    text(name).map_or(usual, |text| text.parse().unwrap_or(usual))
+}
+
+fn count(name: &str, usual: u64) -> usize {
+    usize::try_from(number(name, usual)).unwrap_or(usize::MAX)
+}
+
 const HEAD: &str = "| on | seed | jobs | kills | hit a running job | completed | failed | published | webhooks | \
-                    recovery p50 s | p99 s | orphaned objects | minutes |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+                    stale writes refused | recovery p50 s | p99 s | orphaned objects | minutes |\n\
+                    |---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
 fn print(on: &str, plan: Plan, report: Report) -> std::io::Result<()> {
     let mut recoveries = report.recoveries.clone();
@@ -53,7 +88,7 @@ fn print(on: &str, plan: Plan, report: Report) -> std::io::Result<()> {
     let found = &report.findings;
     writeln!(
         std::io::stdout(),
-        "| {on} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} | {:.1} | {} | {:.1} |",
+        "| {on} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} | {:.1} | {} | {:.1} |",
         plan.seed,
         found.jobs,
         report.kills,
@@ -62,9 +97,27 @@ fn print(on: &str, plan: Plan, report: Report) -> std::io::Result<()> {
         found.failed,
         found.files,
         found.webhooks,
+        report.stale_writes,
         at(0.5),
         at(0.99),
         found.orphaned_objects,
         report.seconds / 60.0
+    )
+}
+
+const FAULTS_HEAD: &str = "| what | times | jobs | lost | published twice | stuck | failed | taken from a worker | \
+                           stale writes refused | minutes |\n|---|---|---|---|---|---|---|---|---|---|";
+
+/// What is lost, stuck or there twice ends the run, so these are none.
+fn print_fault(what: &str, times: u32, outcome: &Outcome) -> std::io::Result<()> {
+    let found = &outcome.findings;
+    writeln!(
+        std::io::stdout(),
+        "| {what} | {times} | {} | 0 | 0 | 0 | {} | {} | {} | {:.1} |",
+        found.jobs,
+        found.failed,
+        found.crashes,
+        outcome.stale_writes,
+        outcome.seconds / 60.0
     )
 }

@@ -1,7 +1,8 @@
 //! The back ends of a fleet, and processes of the program that share them.
 
 use crate::server::Server;
-use crate::servers::{Postgres, Redis, S3};
+use crate::servers::{FaultProxy, Postgres, Redis, S3};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -21,11 +22,16 @@ impl BackEnds {
         Self { postgres: Postgres::start(), redis: Redis::start(), s3: S3::start(), made: AtomicU32::new(0) }
     }
 
-    /// Those that all tests of this process share, if they are to.
-    pub fn of_this_run() -> Option<&'static Self> {
+    /// Those that all tests of this process share: nobody stops them.
+    pub fn shared() -> &'static Self {
         static SHARED: OnceLock<BackEnds> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// The shared ones, if all tests of this process are to run on them.
+    pub fn of_this_run() -> Option<&'static Self> {
         let wanted = std::env::var(BACK_ENDS).is_ok_and(|back_ends| back_ends == "fleet");
-        wanted.then(|| SHARED.get_or_init(Self::start))
+        wanted.then(Self::shared)
     }
 
     /// The settings of processes that share a new, empty database and places of their own in Redis and S3.
@@ -76,7 +82,7 @@ impl Fleet {
     }
 
     pub fn api_with(&self, settings: &[(&str, &str)]) -> Server {
-        self.start("api", settings)
+        Server::start_part("api", &self.settings_and(settings))
     }
 
     pub fn worker(&self) -> Server {
@@ -84,12 +90,59 @@ impl Fleet {
     }
 
     pub fn worker_with(&self, settings: &[(&str, &str)]) -> Server {
-        self.start("worker", settings)
+        Server::start_part("worker", &self.settings_and(settings))
     }
 
-    fn start(&self, part: &str, settings: &[(&str, &str)]) -> Server {
-        let mut all = self.settings.clone();
-        all.extend(settings.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())));
-        Server::start_part(part, &all)
+    /// A worker whose data directory holds no more than so many MiB.
+    pub fn worker_on_disk_of(&self, mebibytes: u32) -> Server {
+        Server::start_part_on_disk_of(mebibytes, "worker", &self.settings)
+    }
+
+    fn settings_and(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
+        let more = more.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned()));
+        self.settings.iter().cloned().chain(more).collect()
+    }
+}
+
+/// The settings of a process whose machine's clock is wrong by so much, such as `+10m`, but for the one that only ever
+/// goes on.
+///
+/// # Panics
+/// Where the library is absent.
+pub fn off_by(time: &str) -> [(&'static str, &str); 3] {
+    // Debian's, of any machine.
+    const LIBRARY: &str = "/usr/$LIB/faketime/libfaketime.so.1";
+    let settings = [("LD_PRELOAD", LIBRARY), ("FAKETIME", time), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+    let date = Command::new("date").arg("+%s").envs(settings).output().unwrap();
+    let shown: i64 = String::from_utf8(date.stdout).unwrap().trim().parse().unwrap();
+    let is_wrong = (shown - chrono::Utc::now().timestamp()).abs() > 60;
+    assert!(is_wrong, "faketime is absent; run: deploy/install-packages.sh");
+    settings
+}
+
+/// The ways of one process to the back ends, each of which may break.
+pub struct Ways {
+    pub postgres: FaultProxy,
+    pub redis: FaultProxy,
+    pub s3: FaultProxy,
+    settings: [(&'static str, String); 3],
+}
+
+impl Ways {
+    pub fn to(back_ends: &BackEnds, fleet: &Fleet) -> Self {
+        let by = |key, port: u16| {
+            let proxy = FaultProxy::start(port);
+            let (from, to) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", proxy.port()));
+            (proxy, (key, fleet.setting(key).replace(&from, &to)))
+        };
+        let (postgres, of_postgres) = by("VOXMILL_DATABASE_URL", back_ends.postgres.port());
+        let (redis, of_redis) = by("VOXMILL_REDIS_URL", back_ends.redis.port());
+        let (s3, of_s3) = by("VOXMILL_S3_ENDPOINT", back_ends.s3.port());
+        Self { postgres, redis, s3, settings: [of_postgres, of_redis, of_s3] }
+    }
+
+    /// For the process that is to go by them.
+    pub fn settings(&self) -> Vec<(&str, &str)> {
+        self.settings.iter().map(|(key, text)| (*key, text.as_str())).collect()
     }
 }

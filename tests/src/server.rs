@@ -2,7 +2,7 @@
 
 use crate::fleet::BackEnds;
 use crate::user::User;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -59,14 +59,19 @@ impl Server {
 
     /// With a data directory that holds no more than so many MiB.
     pub fn start_on_disk_of(mebibytes: u32) -> Self {
+        Self::start_part_on_disk_of(mebibytes, "serve", &[])
+    }
+
+    pub fn start_part_on_disk_of(mebibytes: u32, part: &str, settings: &[(String, String)]) -> Self {
         let data = tempfile::Builder::new().prefix("voxmill-test-").tempdir().unwrap();
         let mount = "mount -t tmpfs -o size=\"$0\" none \"$1\" && shift && exec \"$@\"";
         let mut command = Command::new("unshare");
         command.args(["--user", "--map-root-user", "--mount", "sh", "-c", mount, &format!("{mebibytes}m")]);
-        command.arg(data.path()).arg(program()).arg("serve");
+        command.arg(data.path()).arg(program()).arg(part);
         let log = Log::default();
-        let (child, url) = spawn(command, data.path(), (&[], &log));
-        Self { child, part: "serve".to_owned(), url, data, settings: vec![], has_own_disk: true, log }
+        let (child, url) = spawn(command, data.path(), (settings, &log));
+        let (part, settings) = (part.to_owned(), settings.to_vec());
+        Self { child, part, url, data, settings, has_own_disk: true, log }
     }
 
     /// A new user of this server.
@@ -78,6 +83,18 @@ impl Server {
         let seen = self.data.path().strip_prefix("/").unwrap();
         let root = if self.has_own_disk { format!("/proc/{}/root", self.child.id()) } else { "/".to_owned() };
         Path::new(&root).join(seen)
+    }
+
+    /// Leaves so many bytes of room on a disk of its own, rounded down to whole pages. The file that takes the rest.
+    pub fn fill_disk(&self, room: u64) -> PathBuf {
+        assert!(self.has_own_disk);
+        let path = self.data_directory().join("blocker");
+        let mut file = std::fs::File::create(&path).unwrap();
+        for size in [1 << 20, 1 << 12] {
+            while file.write_all(&vec![0; size]).is_ok() {}
+        }
+        file.set_len(file.metadata().unwrap().len() - room).unwrap();
+        path
     }
 
     /// The last that it has logged.
@@ -105,9 +122,24 @@ impl Server {
         self.signal("-CONT");
     }
 
-    fn signal(&self, signal: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    /// As a machine that sleeps: its children stop too, until [`Server::wake`].
+    pub fn sleep(&self) {
+        self.suspend();
+        self.children().into_iter().for_each(|child| signal(child, "-STOP"));
+    }
+
+    pub fn wake(&self) {
+        self.children().into_iter().for_each(|child| signal(child, "-CONT"));
+        self.resume();
+    }
+
+    /// SIGTERM: it drains.
+    pub fn ask_to_end(&self) {
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
     }
 
     pub fn process_id(&self) -> u32 {
@@ -122,16 +154,11 @@ impl Server {
 
     /// SIGTERM, and the exit status once it has drained.
     pub fn terminate(&mut self) -> ExitStatus {
-        self.ask_to_stop();
+        self.ask_to_end();
         self.ended()
     }
 
-    /// SIGTERM.
-    pub fn ask_to_stop(&self) {
-        self.signal("-TERM");
-    }
-
-    /// The exit status once it has ended.
+    /// The exit status, once it has ended.
     pub fn ended(&mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
@@ -155,6 +182,15 @@ impl Server {
         files
     }
 
+    /// What a counter of its metrics says, summed over the series whose labels hold this.
+    pub async fn counted(&self, counter: &str, label: &str) -> u64 {
+        let answer = reqwest::get(format!("{}/metrics", self.url)).await.unwrap();
+        let text = answer.error_for_status().unwrap().text().await.unwrap();
+        let series = text.lines().filter_map(|line| line.strip_prefix(counter)?.rsplit_once(' '));
+        let of_label = series.filter(|(labels, _)| labels.contains(label));
+        of_label.map(|(_, value)| value.parse::<u64>().unwrap()).sum()
+    }
+
     /// The processes that this server started and that still run.
     pub fn children(&self) -> Vec<u32> {
         let id = self.child.id();
@@ -176,6 +212,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args([name, &process.to_string()]).status().unwrap();
+    assert!(sent.success(), "kill {name} {process}");
 }
 
 /// Whether a process still runs; one that ended and waits for somebody to ask about it does not.
@@ -254,9 +295,30 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
 ///
 /// # Panics
 /// After the limit, with `what`.
-pub async fn eventually<T>(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn eventually<T>(what: &str, limit: Duration, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_each(what, Often { every: Duration::from_millis(50), limit }, condition).await
+}
+
+/// How often is asked, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Often {
+    pub every: Duration,
+    pub limit: Duration,
+}
+
+/// [`eventually`], where to ask takes more than a moment.
+///
+/// # Panics
+/// After the limit, with `what`.
+pub async fn eventually_each<T>(
+    what: &str,
+    often: Often,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let Often { every, limit } = often;
     let deadline = Instant::now() + limit;
-    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    let mut tick = tokio::time::interval(every);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         if let Some(value) = condition().await {

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 /// What a job takes beside the weights of its models: sound, pictures, buffers.
 const WORKING_MEMORY: u64 = 256 << 20;
+/// A disk with less is full: what a job fetches first would fail it.
+const ROOM: u64 = 16 << 20;
 const LOOK: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);
 const CGROUP: &str = "/sys/fs/cgroup";
@@ -37,6 +39,21 @@ pub(crate) fn described(services: &Services, slots: &BTreeMap<JobKind, usize>) -
         device: services.engines.device().to_string(),
         slots: slots.clone(),
         models: services.engines.stock().names().clone(),
+    }
+}
+
+/// Whether the disk on which jobs work has any room.
+pub(crate) fn has_room(services: &Services) -> bool {
+    let disk = rustix::fs::statvfs(&services.config.work_directory);
+    // Where nobody says how much there is, there is enough.
+    disk.map_or(true, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= ROOM)
+}
+
+/// Waits until it has.
+pub(crate) async fn await_room(services: &Services) {
+    tracing::warn!("waiting for room on the disk of {}", services.config.work_directory.display());
+    while !has_room(services) {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

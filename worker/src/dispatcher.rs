@@ -73,7 +73,9 @@ impl Dispatcher {
     async fn make(&mut self, round: Round) {
         match round {
             Round::Lead => self.ask_to_lead().await,
-            Round::Refill => self.refill().await,
+            Round::Refill if self.leads() => self.refill().await,
+            // Whoever gets the lead refills first, and perhaps everybody stepped back.
+            Round::Refill => self.ask_to_lead().await,
             Round::Lost => self.push_lost().await,
             // Deliveries can wait for the tick: to find one that is due takes longer the more wait for their time.
             Round::Nudged => self.dispatch_all(|kind| kind != JobKind::DeliverWebhook).await,
@@ -86,6 +88,9 @@ impl Dispatcher {
     }
 
     async fn ask_to_lead(&mut self) {
+        if self.services.storage.queue.is_behind() {
+            return self.step_back().await;
+        }
         let asked = Instant::now();
         let Services { storage, config, .. } = &self.services;
         match storage.duties.take(Duty::Dispatch, &config.name, LEAD).await {
@@ -105,11 +110,20 @@ impl Dispatcher {
         }
     }
 
-    /// The queue holds less than the rows say.
-    async fn refill(&mut self) {
-        if !self.leads() {
+    /// What this process pushes does not arrive. Somebody else may be luckier; if nobody is, all wait for the queue.
+    async fn step_back(&mut self) {
+        if self.leads_until.take().is_none() {
             return;
         }
+        tracing::warn!("leaving the dispatch to others until wake-ups arrive again");
+        let Services { storage, config, .. } = &self.services;
+        if let Err(error) = storage.duties.give_up(Duty::Dispatch, &config.name).await {
+            tracing::warn!(error = &error as &dyn Error, "could not give up the lead of the dispatch");
+        }
+    }
+
+    /// The queue holds less than the rows say.
+    async fn refill(&mut self) {
         if let Err(error) = refill(&self.services.storage).await {
             tracing::error!(error = &error as &dyn Error, "could not refill the queue; trying again");
             // Whoever gets the lead again refills first.

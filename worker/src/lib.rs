@@ -123,6 +123,10 @@ fn consumer(services: &Services, consumer: Consumer) -> Handler {
             let Ok(slot) = slots.clone().acquire_owned().await else { return };
             // A delivery takes none to speak of.
             if consumer.kind != JobKind::DeliverWebhook {
+                if !capacity::has_room(&services) {
+                    put_back(&services, consumer.kind, job).await;
+                    return capacity::await_room(&services).await;
+                }
                 capacity::await_memory(&services, consumer.kind).await;
             }
             // Tracked from here on: a shutdown drops the wait for a slot, but a claim in the making is seen through.
@@ -134,6 +138,13 @@ fn consumer(services: &Services, consumer: Consumer) -> Handler {
             drop(slots.acquire().await);
         })
     })
+}
+
+/// Others may be able to take it.
+async fn put_back(services: &Services, kind: JobKind, job: JobId) {
+    if let Err(error) = services.storage.queue.push(kind, job).await {
+        tracing::error!(error = &error as &dyn Error, job.id = %job, "could not put a wake-up back; it is pushed again later");
+    }
 }
 
 async fn claim_and_run(services: Services, consumer: &Consumer, job: JobId) {

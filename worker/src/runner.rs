@@ -29,6 +29,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const RENEW: Duration = Duration::from_secs(15);
 /// Without the database the lease cannot be renewed; the job is stopped before somebody else may claim it.
 const SELF_FENCE: Duration = Duration::from_secs(50);
+/// A look has this long at least.
+const LOOKING: Duration = Duration::from_secs(5);
 /// How long the end of a job is tried to be written, and the pause between the tries.
 const WRITING: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_secs(2);
@@ -264,14 +266,20 @@ async fn watch_over(
         let question = async {
             if renews { jobs.renew(lease, current, now.stage).await } else { jobs.standing(lease).await }
         };
-        // A database that falls silent answers no sooner than one that refuses.
-        match timeout_at(renewed + SELF_FENCE, question).await {
+        // A database that falls silent answers no sooner than one that refuses. A machine that slept asks once more: its
+        // lease may be held still, as nobody died.
+        match timeout_at((renewed + SELF_FENCE).max(asked + LOOKING), question).await {
             Ok(Ok(Renewal::CancelRequested)) => return Watched::Stopped(Stop::Cancelled),
             Ok(Ok(Renewal::Lost)) | Err(_) => return Watched::Stopped(Stop::LeaseLost),
             // The lease counts from before the wait for the database.
             Ok(Ok(Renewal::Held)) if renews => (renewed, written, percent) = (asked, now, current),
             Ok(Ok(Renewal::Held)) => {}
-            Ok(Err(error)) => tracing::warn!(error = &error as &dyn Error, "could not renew the lease"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn Error, "could not renew the lease");
+                if renewed.elapsed() >= SELF_FENCE {
+                    return Watched::Stopped(Stop::LeaseLost);
+                }
+            }
         }
     }
 }

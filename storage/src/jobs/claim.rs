@@ -1,14 +1,14 @@
 //! Who runs a job: leases.
 
-use super::{Job, Jobs, returning, update};
+use super::{Job, Jobs, kind, returning, update};
 use crate::{
     error::Result,
     ids::{JobId, UserId},
     objects::ObjectKey,
-    rows::jobs::{Column, Entity},
+    rows::jobs::{Column, Entity, Model},
 };
 use chrono::{DateTime, Utc};
-use pipeline::state::JobState;
+use pipeline::{parameters::JobKind, state::JobState};
 use sea_orm::{
     ColumnTrait, EntityTrait, ExprTrait, QueryFilter, UpdateMany,
     sea_query::{CaseStatement, Expr},
@@ -70,6 +70,7 @@ pub struct Lease {
     pub job: JobId,
     /// Of the job.
     pub owner: UserId,
+    pub kind: JobKind,
     pub epoch: i64,
 }
 
@@ -83,6 +84,17 @@ pub enum Renewal {
 }
 
 impl Lease {
+    /// The one under which the job runs.
+    pub(super) fn of(row: &Model) -> Result<Self> {
+        let (job, owner) = (row.id.into(), row.owner_id.into());
+        Ok(Self { job, owner, kind: kind(&row.kind)?, epoch: row.lease_epoch })
+    }
+
+    /// What its holder wanted to write comes too late.
+    pub(super) fn refuse(&self) {
+        metrics::counter!("voxmill_stale_writes_total", "kind" => self.kind.as_str()).increment(1);
+    }
+
     /// The key of an output of this lease, which no other lease shares.
     pub fn object_key(&self, name: &str) -> Result<ObjectKey> {
         ObjectKey::parse(&format!("{}{name}", self.prefix()))
@@ -112,7 +124,7 @@ impl Jobs {
             .filter(Column::State.eq(JobState::Queued.as_str()))
             .filter(Column::CancelRequestedAt.is_null());
         let Some(row) = returning(self.database.writer(), change).await?.pop() else { return Ok(None) };
-        let lease = Lease { job: id, owner: row.owner_id.into(), epoch: row.lease_epoch };
+        let lease = Lease::of(&row)?;
         self.changed(id);
         let hold = self.held.hold(lease);
         Ok(Some(Claim { job: Job::try_from(row)?, lease, hold }))
@@ -129,6 +141,7 @@ impl Jobs {
             .col_expr(Column::Progress, farther.into())
             .col_expr(Column::Stage, Expr::value(stage));
         let Some(row) = returning(self.database.writer(), held(change, lease)).await?.pop() else {
+            lease.refuse();
             return Ok(Renewal::Lost);
         };
         self.changed(lease.job);

@@ -72,7 +72,9 @@ impl Jobs {
             if row.is_some_and(|row| was_completed(&row, lease)) {
                 return Ok(true);
             }
-            end(&transaction, lease, End::cancelled(now)).await?;
+            if end(&transaction, lease, End::cancelled(now)).await?.is_none() {
+                lease.refuse();
+            }
             discard(&transaction, outputs, now).await?;
         }
         transaction.commit().await?;
@@ -108,6 +110,7 @@ impl Jobs {
         let now = self.database.now();
         let transaction = self.database.begin_beside(lease.owner).await?;
         if end(&transaction, lease, End::cancelled(now)).await?.is_none() {
+            lease.refuse();
             return Ok(false);
         }
         transaction.commit().await?;
@@ -199,12 +202,15 @@ fn was_completed(row: &Model, lease: &Lease) -> bool {
     row.lease_epoch == lease.epoch && row.state == JobState::Completed.as_str()
 }
 
-/// The row of the lease's job, as long as the lease is held.
+/// The row of the lease's job, as long as the lease is held. Its holder, who is told otherwise, is counted as too late.
 pub(crate) async fn find_held(transaction: &DatabaseTransaction, lease: &Lease) -> Result<Option<Model>> {
     let row = Entity::find_by_id(lease.job.as_uuid()).lock_exclusive().one(transaction).await?;
     Ok(match row {
         Some(row) if is_held(&row, lease)? => Some(row),
-        Some(_) | None => None,
+        Some(_) | None => {
+            lease.refuse();
+            None
+        }
     })
 }
 

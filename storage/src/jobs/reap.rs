@@ -88,7 +88,7 @@ fn expired(now: DateTime<Utc>, but: &[Uuid]) -> sea_orm::Select<Entity> {
 
 /// The state in which the job is now.
 async fn take_back(transaction: &DatabaseTransaction, row: &Model, now: DateTime<Utc>) -> Result<JobState> {
-    let lease = Lease { job: row.id.into(), owner: row.owner_id.into(), epoch: row.lease_epoch };
+    let lease = Lease::of(row)?;
     let crashes = row.crashes + 1;
     if row.cancel_requested_at.is_some() {
         end(transaction, &lease, End::cancelled(now)).await?;

@@ -102,6 +102,10 @@ impl Queue for MemoryQueue {
         }
     }
 
+    fn is_behind(&self) -> bool {
+        false
+    }
+
     async fn forgot(&self) {
         if self.refilled.swap(true, Ordering::Relaxed) {
             future::pending().await

@@ -29,6 +29,9 @@ pub trait Queue: Send + Sync {
     /// Hands the jobs of `kind` to `handler`, one after the other, until `shutdown`, which drops a call that waits.
     async fn run(&self, kind: JobKind, handler: Handler, shutdown: CancellationToken) -> Result<()>;
 
+    /// Whether a push failed, and the server has not answered since: others may reach it.
+    fn is_behind(&self) -> bool;
+
     /// Returns when wake-ups may be missing that were pushed: once at the start, and each time that the queue lost what
     /// was in it. Whoever pushes has to push again then all that is queued.
     async fn forgot(&self);

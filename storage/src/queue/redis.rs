@@ -40,8 +40,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// A nudge that comes while a look is under way is followed by another one after so long.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Missed heartbeats after which apalis takes a worker for dead. Our own script does so before, after [`GONE`].
-const MISSED: usize = 6;
+/// Missed heartbeats after which apalis takes a worker for dead: never, for it goes by the clocks of the workers' machines.
+/// Our own script does, by that of Redis, after [`GONE`].
+const MISSED: usize = 1_000_000;
 const GONE: Duration = Duration::from_secs(40);
 const TIDY: Duration = Duration::from_secs(10);
 /// Between a worker that failed and the next one: longer each time, until one works for [`CALM`].
@@ -141,6 +142,10 @@ impl Queue for RedisQueue {
         Ok(())
     }
 
+    fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
+    }
+
     async fn forgot(&self) {
         loop {
             if let Ok(found) = self.marked().await {
@@ -199,15 +204,25 @@ impl Lane {
         self.broker.invoke(&script).await
     }
 
-    /// `worker` is one that is known to be gone.
-    async fn tidy(&self, worker: Option<&str>) -> RedisResult<()> {
+    async fn tidy(&self, worker: Known<'_>) -> RedisResult<()> {
+        let (living, gone) = match worker {
+            Known::Living(name) => (name, ""),
+            Known::Gone(name) => ("", name),
+        };
         let mut script = TIDY_UP.key(self.config.active_jobs_list());
         script.key(self.config.job_data_hash()).key(self.config.job_meta_hash());
         script.key(self.config.workers_set()).key(self.config.inflight_jobs_set());
-        script.key(format!("{}:workers:metadata", self.config.queue.as_ref()));
-        script.arg(GONE.as_secs()).arg(worker.unwrap_or_default());
+        let queue = self.config.queue.as_ref();
+        script.key(format!("{queue}:workers:metadata")).key(format!("{queue}:living"));
+        script.arg(GONE.as_secs()).arg(living).arg(gone);
         self.broker.invoke(&script).await
     }
+}
+
+/// What is known of a worker.
+enum Known<'a> {
+    Living(&'a str),
+    Gone(&'a str),
 }
 
 /// What runs workers of apalis, one after the other, for each dies of the first error.
@@ -245,7 +260,7 @@ impl Consumer {
     /// Until the first error.
     async fn work(&self, mut leaving: Leaving) -> std::result::Result<(), String> {
         let worker = leaving.worker.clone().unwrap_or_default();
-        self.lane.tidy(None).await.map_err(|error| error.to_string())?;
+        self.lane.tidy(Known::Living(&worker)).await.map_err(|error| error.to_string())?;
         let take = Take {
             lane: self.lane.clone(),
             worker: worker.clone(),
@@ -258,7 +273,7 @@ impl Consumer {
             .with_config(self.lane.config.clone())
             .with_codec(Tolerant)
             .poll_with_strategy(Looks { nudges: self.nudges.clone(), next: Box::pin(sleep(LOOK)) });
-        let mut events = WorkerBuilder::new(worker).backend(storage).build(take).stream().boxed();
+        let mut events = WorkerBuilder::new(worker.clone()).backend(storage).build(take).stream().boxed();
         let working = async {
             while let Some(event) = events.next().await {
                 event.map_err(|error| error.to_string())?;
@@ -269,7 +284,7 @@ impl Consumer {
             let mut ticks = interval(TIDY);
             loop {
                 ticks.tick().await;
-                self.lane.tidy(None).await.map_err(|error| error.to_string())?;
+                self.lane.tidy(Known::Living(&worker)).await.map_err(|error| error.to_string())?;
             }
         };
         let ended = tokio::select! {
@@ -307,7 +322,7 @@ impl Drop for Leaving {
 
 /// Where the server does not answer, others find the worker gone after a while.
 async fn leave(lane: Lane, worker: String) {
-    let _ = timeout(PATIENCE, lane.tidy(Some(&worker))).await;
+    let _ = timeout(PATIENCE, lane.tidy(Known::Gone(&worker))).await;
 }
 
 /// Takes one task at a time, and the next when the handler says so.

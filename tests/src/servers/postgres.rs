@@ -63,6 +63,11 @@ impl Postgres {
         }
     }
 
+    /// Whether it was started and not killed since.
+    pub fn is_up(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// The database that is there from the start.
     pub fn url(&self) -> String {
         self.url_of("postgres")

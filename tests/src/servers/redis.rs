@@ -92,6 +92,19 @@ impl Redis {
         self.cli(&["FLUSHALL"]);
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// SIGSTOP: who is connected stays so, and gets no answer until [`Redis::resume`].
+    pub fn suspend(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
     /// Answers nobody for so long.
     pub fn pause(&self, duration: Duration) {
         self.cli(&["CLIENT", "PAUSE", &duration.as_millis().to_string()]);
@@ -106,6 +119,11 @@ impl Redis {
         let port = self.port.to_string();
         let done = Command::new("redis-cli").args(["-p", &port, "-e"]).args(command).output().unwrap();
         done.status.success().then(|| String::from_utf8(done.stdout).unwrap().trim_end().to_owned())
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.as_ref().map(Child::id).expect("it runs").to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 
     fn log(&self) -> PathBuf {

@@ -59,6 +59,21 @@ impl Rows {
         self.query(&statement).into_iter().map(|row| (row[0].clone(), row[1].parse().unwrap())).collect()
     }
 
+    /// Says that a process has lost what it holds: the leases of its jobs and its duties are over, as if their time were.
+    ///
+    /// # Panics
+    /// On SQLite, where nobody else could take them.
+    pub fn end_holds_of(&self, process: u32) {
+        assert!(matches!(self, Self::Postgres(_)));
+        for (table, holder, until) in
+            [("jobs", "lease_owner", "lease_until"), ("duties", "holder", "held_until")]
+        {
+            self.query(&format!(
+                "UPDATE {table} SET {until} = now() - interval '1 second' WHERE {holder} LIKE '%-{process}-%'"
+            ));
+        }
+    }
+
     /// Those of these jobs that nobody has taken over since the epoch.
     pub fn still_at<'a>(&self, orphans: impl Iterator<Item = (&'a str, i64)>) -> BTreeSet<String> {
         let id = self.id("id");

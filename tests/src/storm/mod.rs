@@ -4,18 +4,18 @@
 
 mod check;
 mod database;
+mod faults;
+mod load;
 
 pub use check::{Findings, check};
 pub use database::Rows;
+pub use faults::{Course, Outcome, Trouble, befall, due_at_once};
+pub use load::{Load, SOON, Sort};
 
 use crate::fleet::{BackEnds, Fleet};
-use crate::receiver::{self, Receiver};
-use crate::server::{Server, eventually};
-use crate::user::User;
+use crate::receiver;
+use crate::server::{Often, Server, eventually_each};
 use fastrand::Rng;
-use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// What a storm does.
@@ -43,34 +43,10 @@ pub struct Report {
     /// From a kill until somebody else ran the job, in seconds.
     pub recoveries: Vec<f64>,
     pub seconds: f64,
+    /// Refused to those who had lost their leases, and who lived to the end.
+    pub stale_writes: u64,
     /// What [`check`] counted.
     pub findings: Findings,
-}
-
-/// The sound of every job: half a second of a tone, as WAV.
-fn tone() -> Vec<u8> {
-    let samples: Vec<u8> = (0..8_000_i32)
-        .flat_map(|index| (((f64::from(index) * 0.17).sin() * 8_000.0) as i16).to_le_bytes())
-        .collect();
-    let size = u32::try_from(samples.len()).unwrap();
-    let mut wav = Vec::new();
-    wav.extend(b"RIFF");
-    wav.extend((size + 36).to_le_bytes());
-    wav.extend(b"WAVEfmt ");
-    wav.extend(16_u32.to_le_bytes());
-    for short in [1_u16, 1] {
-        wav.extend(short.to_le_bytes());
-    }
-    for long in [16_000_u32, 32_000] {
-        wav.extend(long.to_le_bytes());
-    }
-    for short in [2_u16, 16] {
-        wav.extend(short.to_le_bytes());
-    }
-    wav.extend(b"data");
-    wav.extend(size.to_le_bytes());
-    wav.extend(samples);
-    wav
 }
 
 /// The processes that a storm is over.
@@ -90,7 +66,11 @@ impl Ship {
     }
 
     pub fn fleet(back_ends: &BackEnds, workers: usize) -> Self {
-        let fleet = Fleet::new(back_ends.settings()).with(receiver::ALLOWED.0, receiver::ALLOWED.1);
+        Self::of(Fleet::new(back_ends.settings()), workers)
+    }
+
+    pub fn of(fleet: Fleet, workers: usize) -> Self {
+        let fleet = fleet.with(receiver::ALLOWED.0, receiver::ALLOWED.1);
         let api = fleet.api();
         let workers = (0..workers).map(|_| fleet.worker()).collect();
         Self::Fleet { fleet, api, workers }
@@ -126,6 +106,30 @@ impl Ship {
         hit
     }
 
+    /// Those that run jobs.
+    ///
+    /// # Panics
+    /// On one process alone.
+    pub fn workers(&mut self) -> &mut Vec<Server> {
+        match self {
+            Self::Fleet { workers, .. } => workers,
+            Self::Alone(_) => panic!("not a fleet"),
+        }
+    }
+
+    /// How many were refused in all.
+    pub async fn stale_writes(&self) -> u64 {
+        let workers = match self {
+            Self::Alone(server) => std::slice::from_ref(server),
+            Self::Fleet { workers, .. } => workers,
+        };
+        let mut sum = 0;
+        for worker in workers {
+            sum += worker.counted("voxmill_stale_writes_total", "").await;
+        }
+        sum
+    }
+
     fn kill_api(&mut self) {
         if let Self::Fleet { api, .. } = self {
             api.kill();
@@ -138,60 +142,67 @@ impl Ship {
 ///
 /// # Panics
 /// Where something that must hold does not.
-pub async fn run(mut ship: Ship, back_ends: Option<&BackEnds>, plan: Plan) -> Report {
-    let receiver = Receiver::start().await;
+pub async fn run(ship: Ship, back_ends: Option<&BackEnds>, plan: Plan) -> Report {
     let begun = Instant::now();
-    let mut user = User::register(ship.url()).await;
-    let file = user.upload_bytes("tone.wav", tone()).await.expect(StatusCode::CREATED);
-    let body = json!({ "video_file_id": file["file_id"], "callback_url": receiver.url });
     let mut random = Rng::with_seed(plan.seed);
-    let mut report = Report::default();
-    let mut accepted: Vec<String> = vec![];
-    let mut orphans: Vec<Orphan> = vec![];
-    let rows = ship.rows();
-    let mut next_kill = Instant::now() + pause(&mut random, plan);
+    let next_kill = begun + pause(&mut random, plan);
+    let load = Load::begin(ship).await;
+    let mut storm = Storm { load, plan, random, next_kill, orphans: vec![], report: Report::default() };
     let api_every = plan.jobs / (plan.api_kills + 1) + 1;
-    loop {
-        if accepted.len() < plan.jobs {
-            if plan.api_kills > 0 && accepted.len() % api_every == api_every - 1 {
-                ship.kill_api();
-                user = user.at(ship.url());
-            }
-            accepted.push(submit(&user, accepted.len(), &body).await);
-        } else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+    for number in 0..plan.jobs {
+        if plan.api_kills > 0 && number % api_every == api_every - 1 {
+            storm.load.ship.kill_api();
         }
-        if report.kills < plan.kills && Instant::now() >= next_kill {
-            let killed = Instant::now();
-            let hit = ship.kill_one(&mut random, &rows);
-            user = user.at(ship.url());
-            report.kills += 1;
-            report.hits += usize::from(!hit.is_empty());
-            orphans.extend(hit.into_iter().map(|(job, epoch)| Orphan { job, epoch, killed }));
-            next_kill = Instant::now() + pause(&mut random, plan);
-        }
-        recover(&rows, &mut orphans, &mut report.recoveries);
-        let over = accepted.len() == plan.jobs && report.kills == plan.kills && orphans.is_empty();
-        if over && rows.unfinished() == 0 {
-            break;
-        }
-        assert!(begun.elapsed() < plan.limit, "seed {}: {} jobs left", plan.seed, rows.unfinished());
+        storm.load.submit(Sort::Quick).await;
+        storm.strike();
     }
-    report.seconds = begun.elapsed().as_secs_f64();
-    // What was acknowledged late is told late.
-    eventually("a webhook for each job", Duration::from_secs(120), async || {
-        let told: BTreeSet<String> = receiver.received().iter().map(|hook| hook.id().to_owned()).collect();
-        (told.len() >= plan.jobs).then_some(())
+    let what = format!("seed {}: the end of all kills and of what they hit", plan.seed);
+    let often = Often { every: Duration::from_millis(100), limit: plan.limit };
+    eventually_each(&what, often, async || {
+        storm.strike();
+        storm.is_over().then_some(())
     })
     .await;
-    report.findings = check(&rows, back_ends, &ship, &accepted, &receiver.received());
+    let Storm { load, mut report, .. } = storm;
+    report.findings = load.settle(back_ends, plan.limit.saturating_sub(begun.elapsed())).await;
+    report.seconds = begun.elapsed().as_secs_f64();
+    report.stale_writes = load.ship.stale_writes().await;
     report
+}
+
+struct Storm {
+    load: Load,
+    plan: Plan,
+    random: Rng,
+    next_kill: Instant,
+    orphans: Vec<Orphan>,
+    report: Report,
 }
 
 struct Orphan {
     job: String,
     epoch: i64,
     killed: Instant,
+}
+
+impl Storm {
+    /// Kills one if it is time to, and looks who has recovered.
+    fn strike(&mut self) {
+        let Self { load, report, .. } = self;
+        if report.kills < self.plan.kills && Instant::now() >= self.next_kill {
+            let killed = Instant::now();
+            let hit = load.ship.kill_one(&mut self.random, &load.rows);
+            report.kills += 1;
+            report.hits += usize::from(!hit.is_empty());
+            self.orphans.extend(hit.into_iter().map(|(job, epoch)| Orphan { job, epoch, killed }));
+            self.next_kill = Instant::now() + pause(&mut self.random, self.plan);
+        }
+        recover(&load.rows, &mut self.orphans, &mut report.recoveries);
+    }
+
+    fn is_over(&self) -> bool {
+        self.report.kills == self.plan.kills && self.orphans.is_empty() && self.load.rows.unfinished() == 0
+    }
 }
 
 /// Notes which jobs of dead processes somebody else has begun, or ended.
@@ -207,20 +218,6 @@ fn recover(rows: &Rows, orphans: &mut Vec<Orphan>, recoveries: &mut Vec<f64>) {
         }
         waits
     });
-}
-
-/// The id of the job, however often it takes to be told.
-async fn submit(user: &User, number: usize, body: &Value) -> String {
-    eventually("an answer to a submission", Duration::from_secs(60), async || {
-        let request = user.request(Method::POST, "/api/v1/process/extract-audio");
-        let answer =
-            request.header("Idempotency-Key", format!("job-{number}")).json(body).send().await.ok()?;
-        let status = answer.status();
-        assert!(status == StatusCode::ACCEPTED || status.is_server_error(), "{status}");
-        let job: Value = answer.json().await.ok()?;
-        job["job_id"].as_str().map(str::to_owned)
-    })
-    .await
 }
 
 fn pause(random: &mut Rng, plan: Plan) -> Duration {

@@ -125,7 +125,7 @@ async fn a_worker_that_drains_is_watched_to_its_end() {
     media::make(&long, &["-stream_loop", "20", "-i", &speech.to_string_lossy()]);
     let job = user.start("transcribe", &json!({ "audio_file_id": user.uploaded(&long).await })).await;
     user.in_stage(&job, "transcribing").await;
-    worker.ask_to_stop();
+    worker.ask_to_end();
     let status = async |path: &str| reqwest::get(format!("{}{path}", worker.url)).await.unwrap().status();
     eventually("the news that it drains", Duration::from_secs(5), async || {
         (status("/readiness").await == StatusCode::SERVICE_UNAVAILABLE).then_some(())

@@ -1,10 +1,6 @@
 //! A disk without room: what does not fit is refused and leaves nothing; what is there stays usable, and room that comes
 //! back is used.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::path::PathBuf;
-
 use reqwest::StatusCode;
 use serde_json::json;
 use tempfile::TempDir;
@@ -26,7 +22,7 @@ async fn what_does_not_fit_leaves_nothing_and_a_job_waits_for_room() {
     media::make(&tone, &["-f", "lavfi", "-i", "sine=duration=600", "-sample_fmt", "s16"]);
     let file = user.uploaded(&tone).await;
     let kept = server.stored_files();
-    let blocker = fill(&server, 30 << 20);
+    let blocker = server.fill_disk(30 << 20);
 
     let answer = user.upload_bytes("large.txt", vec![b'a'; 50 << 20]).await;
     assert_eq!(answer.expect(StatusCode::INSUFFICIENT_STORAGE)["error"], "insufficient_storage");
@@ -51,7 +47,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     let tone = folder.path().join("tone.flac");
     media::make(&tone, &["-f", "lavfi", "-i", "sine=duration=60", "-sample_fmt", "s16"]);
     let file = user.uploaded(&tone).await;
-    let blocker = fill(&server, 0);
+    let blocker = server.fill_disk(0);
 
     let body = json!({ "video_file_id": file });
     let answer = user.upload(&tone).await.expect(StatusCode::INSUFFICIENT_STORAGE);
@@ -64,15 +60,4 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
 
     std::fs::remove_file(blocker).unwrap();
     user.completed("extract-audio", &body).await;
-}
-
-/// Leaves so many bytes of room on the server's disk, rounded down to whole pages. The file that takes the rest.
-fn fill(server: &Server, room: u64) -> PathBuf {
-    let path = server.data_directory().join("blocker");
-    let mut file = File::create(&path).unwrap();
-    for size in [1 << 20, 1 << 12] {
-        while file.write_all(&vec![0; size]).is_ok() {}
-    }
-    file.set_len(file.metadata().unwrap().len() - room).unwrap();
-    path
 }

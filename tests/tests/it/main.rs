@@ -11,6 +11,7 @@ mod command_line;
 mod conformance;
 mod faults;
 mod fleet;
+mod fleet_faults;
 mod full_disk;
 mod hostile;
 mod house;

@@ -177,6 +177,26 @@ async fn what_a_dead_consumer_held_is_handed_to_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_clock_is_wrong_is_not_taken_for_dead() {
+    let server = Redis::start();
+    let mut behind = Consumer::greedy(queue(&server));
+    eventually("a worker", || workers(&server).len() == 1).await;
+    let before = workers(&server);
+    // What apalis notes at each heartbeat, by the clock of the worker's machine.
+    let name = before.iter().next().unwrap();
+    server.cli(&["ZADD", &key("workers"), "XX", "1000", name]);
+    let other = Consumer::start(queue(&server), 0);
+    eventually("another that looks who is gone", || workers(&server).len() == 2).await;
+    assert!(workers(&server).contains(name));
+    let job = JobId::new();
+    behind.push(job).await;
+    other.stop().await;
+    assert_eq!(behind.next().await, job);
+    behind.stop().await;
+    eventually("nothing of it is left", || server.cli(&["KEYS", "test:*"]).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_cut_lose_nothing() {
     let server = Redis::start();
     let mut consumer = Consumer::greedy(queue(&server));

@@ -1,0 +1,227 @@
+//! Faults that last for longer than a lease, while jobs flow. What must hold after them is in [`check`](super::check).
+
+use super::{Findings, Load, SOON, Ship, Sort};
+use crate::fleet::{BackEnds, Fleet, Ways, off_by};
+use crate::server::{Often, Server, eventually, eventually_each};
+use crate::servers::Fault;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// What befalls one worker of three, or what all stand on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The worker's machine sleeps.
+    Sleep,
+    CutFromPostgres,
+    CutFromRedis,
+    CutFromStore,
+    RedisHangs,
+    PostgresDies,
+    DiskFull,
+    /// Of two workers, by ten minutes either way.
+    ClocksWrong,
+    /// The worker is told to end, with more grace than its job takes.
+    Drain,
+}
+
+/// How often, and how long each time.
+#[derive(Clone, Copy, Debug)]
+pub struct Course {
+    pub times: u32,
+    pub hold: Duration,
+    /// Until the last job has ended.
+    pub limit: Duration,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    pub findings: Findings,
+    pub stale_writes: u64,
+    pub seconds: f64,
+}
+
+impl Trouble {
+    pub const ALL: [Self; 9] = [
+        Self::Sleep,
+        Self::CutFromPostgres,
+        Self::CutFromRedis,
+        Self::CutFromStore,
+        Self::RedisHangs,
+        Self::PostgresDies,
+        Self::DiskFull,
+        Self::ClocksWrong,
+        Self::Drain,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sleep => "a worker's machine sleeps",
+            Self::CutFromPostgres => "a worker is cut off from Postgres",
+            Self::CutFromRedis => "a worker is cut off from Redis",
+            Self::CutFromStore => "a worker is cut off from the store",
+            Self::RedisHangs => "Redis hangs",
+            Self::PostgresDies => "Postgres dies and is started again",
+            Self::DiskFull => "a worker's disk is full",
+            Self::ClocksWrong => "two workers' clocks are wrong by ten minutes",
+            Self::Drain => "a worker drains for longer than a lease",
+        }
+    }
+
+    /// The seconds of sound that keep a worker busy for long enough: on two cores, three workers at once.
+    fn sound(self) -> u32 {
+        match self {
+            Self::Drain => 6_000,
+            Self::Sleep
+            | Self::CutFromPostgres
+            | Self::CutFromRedis
+            | Self::CutFromStore
+            | Self::RedisHangs
+            | Self::PostgresDies
+            | Self::DiskFull
+            | Self::ClocksWrong => 1_200,
+        }
+    }
+}
+
+/// Lets it happen again and again, and checks what is left.
+///
+/// # Panics
+/// Where something that must hold does not.
+pub async fn befall(trouble: Trouble, course: Course) -> Outcome {
+    let begun = Instant::now();
+    let mut scene = Scene::of(trouble).await;
+    for _ in 0..course.times {
+        for _ in 0..3 {
+            scene.load.submit(Sort::Long).await;
+        }
+        eventually("a job of the victim", 2 * SOON, async || scene.victim_runs().then_some(())).await;
+        let blocker = scene.begin(trouble);
+        scene.flow(course.hold).await;
+        scene.end(trouble, blocker);
+        scene.flow(Duration::from_secs(5)).await;
+    }
+    let Scene { back_ends, load, victim, .. } = scene;
+    let findings = load.settle(Some(&back_ends), course.limit).await;
+    let stale_writes =
+        load.ship.stale_writes().await + victim.counted("voxmill_stale_writes_total", "").await;
+    Outcome { findings, stale_writes, seconds: begun.elapsed().as_secs_f64() }
+}
+
+/// Jobs by the thousand that are due in the same second: all run, and the queue stays shallow.
+///
+/// # Panics
+/// Where something that must hold does not.
+pub async fn due_at_once(jobs: usize, limit: Duration) -> Outcome {
+    const WORKERS: usize = 2;
+    let begun = Instant::now();
+    let back_ends = BackEnds::start();
+    let mut load = Load::begin(Ship::fleet(&back_ends, 0)).await;
+    load.copy_due_soon(jobs).await;
+    let workers: Vec<Server> = (0..WORKERS).map(|_| load.fleet().worker()).collect();
+    let queued = "SELECT count(*) FROM jobs WHERE state = 'queued' AND kind = 'extract-audio'";
+    let lane = format!("{}:queue:extract-audio:active", load.fleet().setting("VOXMILL_REDIS_PREFIX"));
+    let often = Often { every: Duration::from_secs(1), limit };
+    eventually_each("the end of all that was due", often, async || {
+        let waits: usize = back_ends.redis.cli(&["LLEN", &lane]).parse().unwrap();
+        let queued = usize::try_from(load.rows.number(queued)).unwrap();
+        assert!(waits.max(queued) <= 2 * WORKERS, "{waits} wake-ups wait, {queued} rows are queued");
+        (load.rows.unfinished() == 0).then_some(())
+    })
+    .await;
+    let findings = load.settle(Some(&back_ends), limit).await;
+    let mut stale_writes = 0;
+    for worker in &workers {
+        stale_writes += worker.counted("voxmill_stale_writes_total", "").await;
+    }
+    Outcome { findings, stale_writes, seconds: begun.elapsed().as_secs_f64() }
+}
+
+struct Scene {
+    back_ends: BackEnds,
+    load: Load,
+    ways: Ways,
+    victim: Server,
+}
+
+impl Scene {
+    async fn of(trouble: Trouble) -> Self {
+        let back_ends = BackEnds::start();
+        let fleet = Fleet::new(back_ends.settings()).with("VOXMILL_GRACE_SECONDS", "600");
+        let ways = Ways::to(&back_ends, &fleet);
+        let others = if trouble == Trouble::ClocksWrong { 1 } else { 2 };
+        let mut load = Load::begin(Ship::of(fleet, others)).await.with_sound(trouble.sound()).await;
+        let fleet = load.fleet();
+        let mut more = None;
+        let victim = match trouble {
+            Trouble::DiskFull => fleet.worker_on_disk_of(200),
+            Trouble::ClocksWrong => {
+                more = Some(fleet.worker_with(&off_by("-10m")));
+                fleet.worker_with(&off_by("+10m"))
+            }
+            Trouble::Sleep
+            | Trouble::CutFromPostgres
+            | Trouble::CutFromRedis
+            | Trouble::CutFromStore
+            | Trouble::RedisHangs
+            | Trouble::PostgresDies
+            | Trouble::Drain => fleet.worker_with(&ways.settings()),
+        };
+        load.ship.workers().extend(more);
+        Self { back_ends, load, ways, victim }
+    }
+
+    fn victim_runs(&self) -> bool {
+        !self.load.rows.running_in(self.victim.process_id()).is_empty()
+    }
+
+    /// What takes the room of a full disk.
+    fn begin(&mut self, trouble: Trouble) -> Option<PathBuf> {
+        match trouble {
+            Trouble::Sleep => self.victim.sleep(),
+            Trouble::CutFromPostgres => self.ways.postgres.fail(Fault::BlackHole),
+            Trouble::CutFromRedis => self.ways.redis.fail(Fault::BlackHole),
+            Trouble::CutFromStore => self.ways.s3.fail(Fault::BlackHole),
+            Trouble::RedisHangs => self.back_ends.redis.suspend(),
+            Trouble::PostgresDies => self.back_ends.postgres.kill(),
+            Trouble::DiskFull => return Some(self.victim.fill_disk(0)),
+            Trouble::ClocksWrong => {}
+            Trouble::Drain => self.victim.ask_to_end(),
+        }
+        None
+    }
+
+    fn end(&mut self, trouble: Trouble, blocker: Option<PathBuf>) {
+        match trouble {
+            Trouble::Sleep => self.victim.wake(),
+            Trouble::CutFromPostgres => {
+                let children = self.victim.children();
+                assert!(children.is_empty(), "it goes on without a lease: {children:?}");
+                self.ways.postgres.pass();
+            }
+            Trouble::CutFromRedis => self.ways.redis.pass(),
+            Trouble::CutFromStore => self.ways.s3.pass(),
+            Trouble::RedisHangs => self.back_ends.redis.resume(),
+            Trouble::PostgresDies => self.back_ends.postgres.restart(),
+            Trouble::DiskFull => std::fs::remove_file(blocker.unwrap()).unwrap(),
+            Trouble::ClocksWrong => {}
+            Trouble::Drain => {
+                assert!(self.victim.ended().success());
+                self.victim.restart();
+            }
+        }
+    }
+
+    /// Quick jobs, four a second.
+    async fn flow(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        let mut pace = tokio::time::interval(Duration::from_millis(250));
+        while Instant::now() < end {
+            pace.tick().await;
+            // Where there is no database there is no answer either.
+            if self.back_ends.postgres.is_up() {
+                self.load.submit(Sort::Quick).await;
+            }
+        }
+    }
+}

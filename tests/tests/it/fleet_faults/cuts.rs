@@ -1,0 +1,83 @@
+//! A process that reaches one of the back ends no more, while the others do.
+
+use super::{SOON, SOUND, Sort, load, settle};
+use reqwest::StatusCode;
+use std::time::{Duration, Instant};
+use tests::fleet::{BackEnds, Ways};
+use tests::server::eventually;
+use tests::servers::Fault;
+use tests::storm::Load;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_was_taken_from_a_worker_without_database_is_not_published_by_it() {
+    let mut load = load().await.with_sound(SOUND).await;
+    let ways = ways(&load);
+    let cut_off = load.fleet().worker_with(&ways.settings());
+    let job = load.submit(Sort::Long).await;
+    load.user().in_stage(&job, "extracting").await;
+    ways.postgres.fail(Fault::BlackHole);
+    load.rows.end_holds_of(cut_off.process_id());
+    let _other = load.fleet().worker();
+    assert_eq!(load.user().ended(&job).await["status"], "completed");
+    ways.postgres.pass();
+    eventually("the refusal", SOON, async || {
+        (cut_off.counted("voxmill_stale_writes_total", "extract-audio").await > 0).then_some(())
+    })
+    .await;
+    load.until_completed_by(&cut_off).await;
+    settle(&load).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_redis_or_store_leaves_the_jobs_to_others_and_comes_back() {
+    let mut load = load().await;
+    let ways = ways(&load);
+    // It leads the dispatch.
+    let cut_off = load.fleet().worker_with(&ways.settings());
+    load.until_completed_by(&cut_off).await;
+    let other = load.fleet().worker();
+
+    ways.redis.fail(Fault::BlackHole);
+    load.until_completed_by(&other).await;
+    ways.redis.pass();
+    load.until_completed_by(&cut_off).await;
+
+    ways.s3.fail(Fault::BlackHole);
+    eventually("a job that hangs", SOON, async || {
+        load.submit(Sort::Quick).await;
+        (!load.rows.running_in(cut_off.process_id()).is_empty()).then_some(())
+    })
+    .await;
+    ways.s3.pass();
+    load.until_completed_by(&cut_off).await;
+    let taken = "SELECT count(*) FROM jobs WHERE attempt > 1";
+    settle(&load).await;
+    assert_eq!(load.rows.number(taken), 0, "nobody lost a lease");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whether_a_process_can_work_is_said_within_seconds() {
+    let load = load().await;
+    let ways = ways(&load);
+    let api = load.fleet().api_with(&ways.settings());
+    let readiness = async || reqwest::get(format!("{}/readiness", api.url)).await.unwrap();
+    assert_eq!(readiness().await.status(), StatusCode::OK);
+    for (way, name) in [(&ways.postgres, "database"), (&ways.s3, "storage"), (&ways.redis, "cache")] {
+        way.fail(Fault::BlackHole);
+        let asked = Instant::now();
+        let answer = readiness().await;
+        assert!(asked.elapsed() < Duration::from_secs(5), "{name}: {:?}", asked.elapsed());
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{name}");
+        let said: serde_json::Value = answer.json().await.unwrap();
+        assert_eq!(said[name], "unavailable", "{said}");
+        way.pass();
+        eventually("it is ready again", SOON, async || {
+            (readiness().await.status() == StatusCode::OK).then_some(())
+        })
+        .await;
+    }
+}
+
+fn ways(load: &Load) -> Ways {
+    Ways::to(BackEnds::shared(), load.fleet())
+}
