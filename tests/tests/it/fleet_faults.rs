@@ -9,8 +9,7 @@ mod poison;
 mod sleep;
 
 use std::time::Duration;
-use tests::fleet::BackEnds;
-use tests::fleet::Fleet;
+use tests::fleet::{BackEnds, Fleet};
 use tests::servers::Redis;
 use tests::storm::{Load, SOON, Ship, Sort};
 
