@@ -11,7 +11,8 @@ demo: build
 test: build
 	cargo test --workspace --locked
 
-# Kills, by the hundred, in the middle of ten thousand jobs: make torture TORTURE="--jobs 2000 --kills 30 --seeds 3".
+# Kills, by the hundred, in the middle of ten thousand jobs: make torture TORTURE="--jobs 2000 --kills 30 --seeds 3". What is worse
+# than a kill, for it lasts: make torture TORTURE="--faults --times 3".
 torture: build
 	cargo build --workspace --locked --example torture
 	$(CARGO_TARGET_DIR)/debug/examples/torture $(TORTURE)
