@@ -18,6 +18,9 @@ use crate::server::{Often, Server, eventually_each};
 use fastrand::Rng;
 use std::time::{Duration, Instant};
 
+/// How often the rows are looked at: each look is a process of its own, and recoveries take a minute.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// What a storm does.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -147,7 +150,8 @@ pub async fn run(ship: Ship, back_ends: Option<&BackEnds>, plan: Plan) -> Report
     let mut random = Rng::with_seed(plan.seed);
     let next_kill = begun + pause(&mut random, plan);
     let load = Load::begin(ship).await;
-    let mut storm = Storm { load, plan, random, next_kill, orphans: vec![], report: Report::default() };
+    let (orphans, report) = (vec![], Report::default());
+    let mut storm = Storm { load, plan, random, next_kill, next_look: begun, orphans, report };
     let api_every = plan.jobs / (plan.api_kills + 1) + 1;
     for number in 0..plan.jobs {
         if plan.api_kills > 0 && number % api_every == api_every - 1 {
@@ -157,7 +161,7 @@ pub async fn run(ship: Ship, back_ends: Option<&BackEnds>, plan: Plan) -> Report
         storm.strike();
     }
     let what = format!("seed {}: the end of all kills and of what they hit", plan.seed);
-    let often = Often { every: Duration::from_millis(100), limit: plan.limit };
+    let often = Often { every: LOOK, limit: plan.limit };
     eventually_each(&what, often, async || {
         storm.strike();
         storm.is_over().then_some(())
@@ -175,6 +179,7 @@ struct Storm {
     plan: Plan,
     random: Rng,
     next_kill: Instant,
+    next_look: Instant,
     orphans: Vec<Orphan>,
     report: Report,
 }
@@ -197,7 +202,10 @@ impl Storm {
             self.orphans.extend(hit.into_iter().map(|(job, epoch)| Orphan { job, epoch, killed }));
             self.next_kill = Instant::now() + pause(&mut self.random, self.plan);
         }
-        recover(&load.rows, &mut self.orphans, &mut report.recoveries);
+        if Instant::now() >= self.next_look {
+            recover(&load.rows, &mut self.orphans, &mut report.recoveries);
+            self.next_look = Instant::now() + LOOK;
+        }
     }
 
     fn is_over(&self) -> bool {
