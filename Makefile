@@ -13,9 +13,9 @@ test: build
 
 # Kills, by the hundred, in the middle of ten thousand jobs: make torture TORTURE="--jobs 2000 --kills 30 --seeds 3". What is worse
 # than a kill, for it lasts: make torture TORTURE="--faults --times 3".
-torture: build
-	cargo build --workspace --locked --example torture
-	$(CARGO_TARGET_DIR)/debug/examples/torture $(TORTURE)
+torture: setup
+	cargo build --workspace --locked --release --bins --example torture
+	$(CARGO_TARGET_DIR)/release/examples/torture $(TORTURE)
 
 lint: setup
 	cargo fmt --all --check
