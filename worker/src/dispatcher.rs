@@ -20,11 +20,13 @@ const LOST_TICK: Duration = Duration::from_secs(15);
 const LEAD: Duration = Duration::from_secs(6);
 /// How often the lead is kept, or asked for.
 const LEAD_TICK: Duration = Duration::from_secs(2);
+/// After a look for deliveries, so many times as long without another one.
+const REST: u32 = 4;
 /// A round that takes longer is given up.
 const LONGEST: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let mut dispatcher = Dispatcher { services, leads_until: None };
+    let mut dispatcher = Dispatcher { services, leads_until: None, deliveries_from: Instant::now() };
     let (mut tick, mut lost_tick, mut lead_tick) = (interval(TICK), interval(LOST_TICK), interval(LEAD_TICK));
     for ticks in [&mut tick, &mut lost_tick, &mut lead_tick] {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -67,6 +69,9 @@ struct Dispatcher {
     services: Services,
     /// None where another process leads.
     leads_until: Option<Instant>,
+    /// To find a delivery that is due takes longer the more of them wait for their time, so no more than a part of the time
+    /// is spent on it; each tick looks at all.
+    deliveries_from: Instant,
 }
 
 impl Dispatcher {
@@ -77,8 +82,10 @@ impl Dispatcher {
             // Whoever gets the lead refills first, and perhaps everybody stepped back.
             Round::Refill => self.ask_to_lead().await,
             Round::Lost => self.push_lost().await,
-            // Deliveries can wait for the tick: to find one that is due takes longer the more wait for their time.
-            Round::Nudged => self.dispatch_all(|kind| kind != JobKind::DeliverWebhook).await,
+            Round::Nudged => {
+                let look_at_deliveries = Instant::now() >= self.deliveries_from;
+                self.dispatch_all(|kind| kind != JobKind::DeliverWebhook || look_at_deliveries).await;
+            }
             Round::Tick => self.dispatch_all(|_| true).await,
         }
     }
@@ -131,7 +138,7 @@ impl Dispatcher {
         }
     }
 
-    async fn dispatch_all(&self, wanted: impl Fn(JobKind) -> bool) {
+    async fn dispatch_all(&mut self, wanted: impl Fn(JobKind) -> bool) {
         if !self.leads() {
             return;
         }
@@ -146,12 +153,16 @@ impl Dispatcher {
             }
         };
         for (kind, slots) in slots.into_iter().filter(|(kind, _)| wanted(*kind)) {
+            let begun = Instant::now();
             if let Err(error) = dispatch(storage, kind, 2 * slots as u64).await {
                 tracing::error!(
                     error = &error as &dyn Error,
                     job.kind = kind.as_str(),
                     "could not dispatch jobs"
                 );
+            }
+            if kind == JobKind::DeliverWebhook {
+                self.deliveries_from = Instant::now() + begun.elapsed() * REST;
             }
         }
     }
