@@ -3,7 +3,7 @@
 use super::{Findings, Rows, Ship, check};
 use crate::fleet::{BackEnds, Fleet};
 use crate::receiver::Receiver;
-use crate::server::{Server, eventually};
+use crate::server::{Often, Server, eventually, eventually_each};
 use crate::user::User;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -127,6 +127,16 @@ impl Load {
     pub async fn running_in(&self, worker: &Server, job: &str) {
         eventually("the start of the job", SOON, async || {
             self.rows.running_in(worker.process_id()).iter().any(|(id, _)| id == job).then_some(())
+        })
+        .await;
+    }
+
+    /// Says that a process has lost what it holds, until others have taken its jobs: what it sent last may arrive late.
+    pub async fn take_from(&self, process: u32) {
+        let often = Often { every: Duration::from_millis(500), limit: 2 * SOON };
+        eventually_each("others take the jobs of the process", often, async || {
+            self.rows.end_holds_of(process);
+            self.rows.running_in(process).is_empty().then_some(())
         })
         .await;
     }

@@ -15,6 +15,8 @@ use tests::storm::{Load, SOON, Ship, Sort};
 
 /// Of a sound whose long jobs keep a worker busy for some seconds.
 const SOUND: u32 = 240;
+/// After so long without the database, or soon after, a worker stops its job by itself and writes nothing.
+const GIVES_UP: Duration = Duration::from_secs(45);
 /// Until the last of some dozens of jobs has ended.
 const LIMIT: Duration = Duration::from_secs(240);
 

@@ -1,15 +1,12 @@
 //! A process that reaches one of the back ends no more, while the others do.
 
-use super::{SOON, SOUND, Sort, load, settle};
+use super::{GIVES_UP, SOON, SOUND, Sort, load, settle};
 use reqwest::StatusCode;
 use std::time::{Duration, Instant};
 use tests::fleet::{BackEnds, Ways};
 use tests::server::eventually;
 use tests::servers::Fault;
 use tests::storm::Load;
-
-/// After so long without the database, or soon after, a worker stops its job by itself and writes nothing.
-const GIVES_UP: Duration = Duration::from_secs(45);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_was_taken_from_a_worker_without_database_is_not_published_by_it() {
@@ -20,8 +17,8 @@ async fn a_job_that_was_taken_from_a_worker_without_database_is_not_published_by
     load.user().in_stage(&job, "extracting").await;
     let cut = Instant::now();
     ways.postgres.fail(Fault::BlackHole);
-    load.rows.end_holds_of(cut_off.process_id());
     let _other = load.fleet().worker();
+    load.take_from(cut_off.process_id()).await;
     assert_eq!(load.user().ended(&job).await["status"], "completed");
     let cut_for = cut.elapsed();
     ways.postgres.pass();

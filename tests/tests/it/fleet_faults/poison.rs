@@ -19,8 +19,8 @@ async fn a_job_that_kills_its_workers_fails_and_the_others_do_not() {
             let id = worker.process_id();
             if load.rows.running_in(id).iter().any(|(job, _)| *job == poison) {
                 worker.kill();
-                load.rows.end_holds_of(id);
                 worker.restart();
+                load.take_from(id).await;
                 load.submit(Sort::Quick).await;
             }
         }
