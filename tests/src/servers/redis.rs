@@ -29,7 +29,9 @@ impl Redis {
         server.tls_port = Some(free_port());
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"])
-            .args(["-addext", "subjectAltName=DNS:localhost", "-keyout"])
+            .args(["-addext", "subjectAltName=DNS:localhost"])
+            // What openssl makes of itself may sign others, and rustls takes no server by such.
+            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
             .arg(server.directory.path().join("key.pem"))
             .arg("-out")
             .arg(server.certificate())
