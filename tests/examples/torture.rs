@@ -1,19 +1,23 @@
 //! The long form of the fault tests: `make torture`, or `cargo run --example torture -- --jobs 10000 --kills 100 --seed 1`.
 //! With `--faults` it is not kills, but what lasts for longer than a lease: `--times` is how often each comes, `--hold` its
 //! seconds, `--only` a part of its name, and `--due` how many jobs are due in one second.
+//! With `--folder FILES` it is `voxmill submit` with so many files and two workers, of which one is killed and another joins.
 //! Each storm that passed is a row of a table; one that does not ends the run with its seed.
 
 use std::io::Write as _;
 use std::time::Duration;
 use tests::fleet::BackEnds;
-use tests::storm::{self, Course, Outcome, Plan, Report, Ship, Trouble};
+use tests::storm::{self, Course, Folder, Outcome, Plan, Report, Ship, Trouble};
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     if std::env::args().any(|argument| argument == "--faults") {
         return faults().await;
     }
-    kills().await
+    match count("--folder", 0) {
+        0 => kills().await,
+        files => folder(files).await,
+    }
 }
 
 async fn kills() -> std::io::Result<()> {
@@ -59,6 +63,15 @@ async fn faults() -> std::io::Result<()> {
         print_fault(&format!("{due} {name}"), 1, &storm::due_at_once(due, limit).await)?;
     }
     Ok(())
+}
+
+async fn folder(files: usize) -> std::io::Result<()> {
+    let Folder { files, hits, seconds } =
+        storm::submit_folder(files, Duration::from_secs(number("--limit", 7_200))).await;
+    writeln!(
+        std::io::stdout(),
+        "{files} files, each with one job and one result; {hits} jobs taken from the killed worker; {seconds:.0} s"
+    )
 }
 
 /// After an argument of this name.

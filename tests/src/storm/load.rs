@@ -199,7 +199,7 @@ async fn submit(user: &User, key: &str, body: Value) -> String {
 }
 
 /// A tone as WAV, mono.
-fn tone(rate: u32, seconds: f64) -> Vec<u8> {
+pub(super) fn tone(rate: u32, seconds: f64) -> Vec<u8> {
     let samples: Vec<u8> = (0..(f64::from(rate) * seconds) as u32)
         .flat_map(|index| (((f64::from(index) * 0.17).sin() * 8_000.0) as i16).to_le_bytes())
         .collect();

@@ -5,11 +5,13 @@
 mod check;
 mod database;
 mod faults;
+mod folder;
 mod load;
 
 pub use check::{Findings, check};
 pub use database::Rows;
 pub use faults::{Course, Outcome, Trouble, befall, due_at_once};
+pub use folder::{Folder, submit_folder};
 pub use load::{Load, SOON, Sort};
 
 use crate::fleet::{BackEnds, Fleet};
