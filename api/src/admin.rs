@@ -19,7 +19,7 @@ use crate::body::Body;
 use crate::caller::Administrator;
 use crate::dto::admin::{AccountChange, AccountObject, ForeignJob, KeyChange};
 use crate::dto::jobs::{JobKind, JobStatus};
-use crate::dto::{Done, Listed, page};
+use crate::dto::{Done, Listed, check_plain, page};
 use crate::error::{ApiError, Result};
 use crate::tags::Tag;
 
@@ -42,6 +42,7 @@ impl AdminApi {
         cursor: Query<Option<String>>,
     ) -> Result<Json<Listed<AccountObject>>> {
         let users = &self.app.services.storage.users;
+        check_plain("email", email.0.as_deref())?;
         let Some(email) = email.0 else {
             let users = users.list(&page(limit.0, cursor.0)).await?.map(AccountObject::from);
             return Ok(Json(Listed { items: users.items, next_cursor: users.next_cursor }));

@@ -21,8 +21,8 @@ use crate::app::App;
 use crate::body::Body;
 use crate::caller::Caller;
 use crate::doors::{Asker, Preview, PreviewVoice};
-use crate::dto::Done;
 use crate::dto::voices::{Gender, NewVoiceProfile, VoiceObject, VoiceProfiles, builtin_gender};
+use crate::dto::{Done, check_plain};
 use crate::edge::RequestId;
 use crate::error::{ApiError, Result};
 use crate::tags::Tag;
@@ -56,6 +56,7 @@ impl VoicesApi {
         language: Query<Option<String>>,
         gender: Query<Option<Gender>>,
     ) -> Result<Json<VoiceProfiles>> {
+        check_plain("language", language.0.as_deref())?;
         let (language, gender) = (language.0, gender.0.map(storage::voices::Gender::from));
         let builtin = self.app.services.speech.builtin_voices().await?.into_iter().filter(|voice| {
             language.as_ref().is_none_or(|language| *language == voice.language)
@@ -242,9 +243,7 @@ fn asker(caller: &Caller, request: &Request) -> Asker {
 }
 
 fn check_text(text: &str) -> Result<()> {
-    if text.contains('\0') {
-        return Err(ApiError::invalid("text", "must not hold NUL"));
-    }
+    check_plain("text", Some(text))?;
     if text.chars().any(char::is_alphanumeric) {
         return Ok(());
     }

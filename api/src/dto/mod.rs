@@ -20,6 +20,8 @@ use poem_openapi::types::{ParseFromJSON, ToJSON};
 use poem_openapi::{ApiResponse, Object};
 use storage::page::{Listing, Page, Slice};
 
+use crate::error::{ApiError, Result};
+
 /// What was asked for is done, and there is nothing to say about it.
 #[derive(ApiResponse)]
 pub(crate) enum Done {
@@ -72,6 +74,14 @@ pub(crate) struct CountedList<T: ParseFromJSON + ToJSON> {
 
 /// Items of a page where the client does not say.
 const PAGE: u64 = 50;
+
+/// Refuses a text of a query that no text of a row can be equal to: not every database takes it.
+pub(crate) fn check_plain(field: &str, text: Option<&str>) -> Result<()> {
+    if text.is_some_and(|text| text.contains('\0')) {
+        return Err(ApiError::invalid(field, "must not hold NUL"));
+    }
+    Ok(())
+}
 
 pub(crate) fn page(limit: Option<u64>, cursor: Option<String>) -> Page {
     Page { limit: limit.unwrap_or(PAGE), cursor }
