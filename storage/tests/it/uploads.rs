@@ -76,14 +76,21 @@ async fn a_wrong_checksum_is_a_conflict_and_the_part_may_come_again() {
     storage.uploads.assemble(ada, upload.id).await.unwrap();
 }
 
-#[tokio::test]
-async fn what_was_put_together_and_refused_may_be_sent_again() {
-    let (world, storage, ada) = roomy().await;
+/// All of it is there, and not yet put together.
+async fn sent_in_two_parts(storage: &Storage, owner: UserId) -> (Vec<u8>, Upload) {
     let content = vec![7; 9 * MIB as usize];
-    let upload = begin(&storage, ada, &content, None).await;
+    let upload = begin(storage, owner, &content, None).await;
     let (first, second) = content.split_at(8 * MIB as usize);
     storage.uploads.put_part(&upload, 1, first).await.unwrap();
     storage.uploads.put_part(&upload, 2, second).await.unwrap();
+    (content, upload)
+}
+
+#[tokio::test]
+async fn what_was_put_together_and_refused_may_be_sent_again() {
+    let (world, storage, ada) = roomy().await;
+    let (content, upload) = sent_in_two_parts(&storage, ada).await;
+    let first = &content[..8 * MIB as usize];
     drop(storage.uploads.assemble(ada, upload.id).await.unwrap());
     // Nobody makes a file of it, but somebody may yet.
     world.pass(23 * 3600);
@@ -106,11 +113,7 @@ async fn what_was_put_together_and_refused_may_be_sent_again() {
 #[tokio::test]
 async fn a_file_of_an_upload_is_what_came() {
     let (world, storage, ada) = roomy().await;
-    let content = vec![7; 9 * MIB as usize];
-    let upload = begin(&storage, ada, &content, None).await;
-    let (first, second) = content.split_at(8 * MIB as usize);
-    storage.uploads.put_part(&upload, 1, first).await.unwrap();
-    storage.uploads.put_part(&upload, 2, second).await.unwrap();
+    let (content, upload) = sent_in_two_parts(&storage, ada).await;
     // Two at once: one file, whose bytes the other does not take away.
     let file = async || {
         let (staged, _) = storage.uploads.assemble(ada, upload.id).await?;
@@ -131,11 +134,8 @@ async fn a_file_of_an_upload_is_what_came() {
 #[tokio::test]
 async fn a_part_that_comes_late_takes_no_bytes_from_a_file_in_the_making() {
     let (world, storage, ada) = roomy().await;
-    let content = vec![7; 9 * MIB as usize];
-    let upload = begin(&storage, ada, &content, None).await;
-    let (first, second) = content.split_at(8 * MIB as usize);
-    storage.uploads.put_part(&upload, 1, first).await.unwrap();
-    storage.uploads.put_part(&upload, 2, second).await.unwrap();
+    let (content, upload) = sent_in_two_parts(&storage, ada).await;
+    let second = &content[8 * MIB as usize..];
     let (staged, _) = storage.uploads.assemble(ada, upload.id).await.unwrap();
     // The first try of a part, which its client took for lost.
     storage.uploads.put_part(&upload, 2, second).await.unwrap();
