@@ -115,7 +115,8 @@ async fn dispatch(storage: Storage, depth: usize) {
             _ = tick.tick() => {}
             () = storage.jobs.due().notified() => {}
         }
-        let Ok(queued) = storage.jobs.queued(KIND).await else { continue };
+        let Ok(queued) = storage.jobs.queued().await else { continue };
+        let queued = queued.get(&KIND).copied().unwrap_or(0);
         let room = depth.saturating_sub(usize::try_from(queued).unwrap_or(usize::MAX));
         for job in storage.jobs.dispatch(KIND, room).await.unwrap_or_default() {
             let _ = storage.queue.push(KIND, job).await;

@@ -143,18 +143,22 @@ impl Dispatcher {
             return;
         }
         let storage = &self.services.storage;
-        let slots = match storage.workers.slots().await {
-            Ok(slots) => slots,
+        let asked = tokio::try_join!(storage.workers.slots(), storage.jobs.queued());
+        let (slots, queued) = match asked {
+            Ok(asked) => asked,
             Err(error) => {
                 return tracing::error!(
                     error = &error as &dyn Error,
-                    "could not ask for the slots of the workers"
+                    "could not ask for the slots of the workers, and what is queued for them"
                 );
             }
         };
         for (kind, slots) in slots.into_iter().filter(|(kind, _)| wanted(*kind)) {
             let begun = Instant::now();
-            if let Err(error) = dispatch(storage, kind, 2 * slots as u64).await {
+            // What is not yet pushed can still be overtaken by what is more urgent.
+            let depth = 2 * slots;
+            let queued = queued.get(&kind).map_or(0, |queued| usize::try_from(*queued).unwrap_or(depth));
+            if let Err(error) = dispatch(storage, kind, depth.saturating_sub(queued)).await {
                 tracing::error!(
                     error = &error as &dyn Error,
                     job.kind = kind.as_str(),
@@ -192,13 +196,11 @@ async fn refill(storage: &Storage) -> storage::error::Result<()> {
     Ok(())
 }
 
-/// Keeps `depth` jobs of `kind` in the queue: what is not yet pushed can still be overtaken by what is more urgent.
-async fn dispatch(storage: &Storage, kind: JobKind, depth: u64) -> storage::error::Result<()> {
-    let room = depth.saturating_sub(storage.jobs.queued(kind).await?);
-    if room == 0 {
+async fn dispatch(storage: &Storage, kind: JobKind, at_most: usize) -> storage::error::Result<()> {
+    if at_most == 0 {
         return Ok(());
     }
-    for job in storage.jobs.dispatch(kind, room as usize).await? {
+    for job in storage.jobs.dispatch(kind, at_most).await? {
         storage.queue.push(kind, job).await?;
     }
     Ok(())

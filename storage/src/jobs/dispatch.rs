@@ -9,8 +9,8 @@ use crate::{
 use chrono::{DateTime, Utc};
 use pipeline::{parameters::JobKind, state::JobState};
 use sea_orm::{
-    ColumnTrait, DerivePartialModel, EntityTrait, ExprTrait, PaginatorTrait, QueryFilter, QueryOrder,
-    QuerySelect, QueryTrait, Select, UpdateMany,
+    ColumnTrait, DerivePartialModel, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait, Select, UpdateMany,
     sea_query::{Expr, LockBehavior, LockType, SelectStatement},
 };
 use std::{
@@ -67,14 +67,13 @@ impl Jobs {
         Ok(dispatched)
     }
 
-    /// How many jobs of the kind were pushed and not yet claimed.
-    pub async fn queued(&self, kind: JobKind) -> Result<u64> {
-        let rows = Entity::find()
-            .filter(Column::State.eq(JobState::Queued.as_str()))
-            .filter(Column::Kind.eq(kind.as_str()))
-            .count(self.database.reader())
-            .await?;
-        Ok(rows)
+    /// How many jobs were pushed and not yet claimed, of the kinds of which there are some.
+    pub async fn queued(&self) -> Result<HashMap<JobKind, u64>> {
+        let counted: Vec<(String, i64)> = queued().into_tuple().all(self.database.reader()).await?;
+        let known = counted
+            .into_iter()
+            .filter_map(|(name, count)| Some((JobKind::parse(&name)?, count.unsigned_abs())));
+        Ok(known.collect())
     }
 
     /// The queued jobs in the order in which they were pushed: what a queue that forgot everything must hold again.
@@ -211,6 +210,16 @@ pub(super) fn active(kind: JobKind, owners: HashSet<Uuid>) -> Select<Entity> {
         .group_by(Column::OwnerId)
         .select_only()
         .column(Column::OwnerId)
+        .column_as(Expr::val(1).count(), "count")
+}
+
+/// The jobs that were pushed, counted by kind.
+pub(super) fn queued() -> Select<Entity> {
+    Entity::find()
+        .filter(Column::State.eq(JobState::Queued.as_str()))
+        .group_by(Column::Kind)
+        .select_only()
+        .column(Column::Kind)
         .column_as(Expr::val(1).count(), "count")
 }
 

@@ -40,6 +40,7 @@ async fn hot_queries_seek_and_never_sort() {
         "COVERING INDEX jobs_of_owner_by_state (owner_id=? AND state=? AND kind=? AND priority=?)",
     );
     check(&plan(&|| questions::late(now).build(sqlite)).await, "INDEX jobs_due (state=? AND kind=?)");
+    check(&plan(&|| dispatch::queued().build(sqlite)).await, "COVERING INDEX jobs_due (state=?)");
     check(&plan(&|| dispatch::unfinished().build(sqlite)).await, "COVERING INDEX jobs_due (state=?)");
     let later = Page {
         limit: 10,

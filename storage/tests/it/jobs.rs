@@ -185,7 +185,7 @@ async fn two_dispatchers_never_pick_the_same_job() {
     let picks = futures_util::future::join_all((0..10).map(|_| world.dispatch(5))).await.concat();
     let unique: std::collections::HashSet<_> = picks.iter().collect();
     assert_eq!(unique.len(), picks.len());
-    assert_eq!(world.storage.jobs.queued(JobKind::Transcribe).await.unwrap(), picks.len() as u64);
+    assert_eq!(world.storage.jobs.queued().await.unwrap()[&JobKind::Transcribe], picks.len() as u64);
 }
 
 #[tokio::test]
