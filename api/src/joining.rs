@@ -47,7 +47,8 @@ async fn join(app: Arc<App>, upload: Upload) -> Result<File> {
     let arrival = Arrival { owner, filename, project_name, staged, upload: Some(id) };
     let file = intake::accept(&app, arrival).await?;
     if let Err(error) = uploads.remove_parts(id).await {
-        tracing::warn!(%error, "the parts of a finished upload are left to sweep");
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(error, "the parts of a finished upload are left to sweep");
     }
     Ok(file)
 }
