@@ -1,27 +1,14 @@
 use poem::http::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, PUBLIC_URL, TestApp, request};
-use crate::doubles::{BUILTIN, mp4, wav};
+use crate::client::{Answer, PUBLIC_URL, request};
+use crate::doubles::BUILTIN;
+use crate::fixture::Fixture;
 
 const PATH: &str = "/api/v1/process/batch";
 
-struct Fixture {
-    app: TestApp,
-    token: String,
-    video: Value,
-    sound: Value,
-}
-
 impl Fixture {
-    async fn new() -> Self {
-        let (app, token) = TestApp::with_user().await;
-        let video = app.file(&token, "a.mp4", &mp4(100)).await["id"].clone();
-        let sound = app.file(&token, "a.wav", &wav(100)).await["id"].clone();
-        Self { app, token, video, sound }
-    }
-
-    async fn post(&self, body: &Value) -> Answer {
+    async fn post_batch(&self, body: &Value) -> Answer {
         self.app.post(PATH, &self.token, body).await
     }
 
@@ -42,7 +29,7 @@ impl Fixture {
 #[tokio::test]
 async fn jobs_of_all_kinds_are_accepted_in_order() {
     let f = Fixture::new().await;
-    let answer = f.post(&json!({"jobs": f.one_of_each()})).await.expect(202);
+    let answer = f.post_batch(&json!({"jobs": f.one_of_each()})).await.expect(202);
     let location = answer.header("location").to_owned();
     let accepted = answer.json().await;
     let id = accepted["batch_id"].as_str().unwrap();
@@ -119,9 +106,9 @@ async fn one_that_is_refused_refuses_all_by_name() {
             "jobs[3].original_video_id",
         ),
     ] {
-        f.post(&with(job)).await.invalid(field).await;
+        f.post_batch(&with(job)).await.invalid(field).await;
     }
-    let missing = f.post(&with(json!({"kind": "transcribe", "audio_file_id": nothing}))).await;
+    let missing = f.post_batch(&with(json!({"kind": "transcribe", "audio_file_id": nothing}))).await;
     let missing = missing.error(404, "not_found").await;
     assert_eq!(missing["details"]["field"], "jobs[3].audio_file_id");
 
@@ -132,12 +119,12 @@ async fn one_that_is_refused_refuses_all_by_name() {
         (json!({"jobs": {}}), "jobs"),
         (thousand(1001), "jobs"),
     ] {
-        f.post(&body).await.invalid(field).await;
+        f.post_batch(&body).await.invalid(field).await;
     }
     assert_eq!(f.jobs("").await["items"], json!([]), "nothing is stored");
     let large = json!({"jobs": [good()], "more": "x".repeat(8 << 20)});
-    f.post(&large).await.error(413, "payload_too_large").await;
-    let accepted = f.post(&thousand(1000)).await.expect(202).json().await;
+    f.post_batch(&large).await.error(413, "payload_too_large").await;
+    let accepted = f.post_batch(&thousand(1000)).await.expect(202).json().await;
     assert_eq!(accepted["jobs"].as_array().unwrap().len(), 1000);
 }
 

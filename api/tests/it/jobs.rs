@@ -9,24 +9,11 @@ use serde_json::{Value, json};
 use storage::files::FileKind;
 use storage::jobs::{Claim, Completion, NewOutput};
 
-use crate::client::{Answer, PUBLIC_URL, TestApp, request};
-use crate::doubles::{BUILTIN, mp4, wav};
-
-struct Fixture {
-    app: TestApp,
-    token: String,
-    video: Value,
-    sound: Value,
-}
+use crate::client::{Answer, PUBLIC_URL, request};
+use crate::doubles::{BUILTIN, wav};
+use crate::fixture::Fixture;
 
 impl Fixture {
-    async fn new() -> Self {
-        let (app, token) = TestApp::with_user().await;
-        let video = app.file(&token, "a.mp4", &mp4(100)).await["id"].clone();
-        let sound = app.file(&token, "a.wav", &wav(100)).await["id"].clone();
-        Self { app, token, video, sound }
-    }
-
     async fn post(&self, path: &str, body: Value) -> Answer {
         self.app.post(&format!("/api/v1/process/{path}"), &self.token, &body).await
     }

@@ -15,6 +15,7 @@ mod cookie_auth;
 mod doubles;
 mod edge;
 mod files;
+mod fixture;
 mod history;
 mod jobs;
 mod limits;
