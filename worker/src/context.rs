@@ -1,6 +1,7 @@
 //! What a job sees of the engine: its directory, its inputs, where to report progress, and when to stop.
 
 use crate::Services;
+use crate::patience::patiently;
 use crate::progress::Progress;
 use anyhow::Context as _;
 use models::{EngineError, Observer};
@@ -9,11 +10,15 @@ use pipeline::media::{MediaError, MediaErrorCode};
 use pipeline::media_info::MediaInfo;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use storage::files::{File, FileKind};
 use storage::ids::FileId;
 use storage::jobs::{Job, Lease};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+/// A restart takes less. After it, the attempt has failed, and the job waits for its next.
+const OUTAGE: Duration = Duration::from_secs(60);
 
 pub(crate) struct JobContext {
     pub services: Services,
@@ -63,11 +68,22 @@ impl JobContext {
     /// The row of an input file and its bytes at a path of the job's own directory.
     pub(crate) async fn fetch(&self, file_id: Uuid, name: &str) -> Result<(File, PathBuf), JobError> {
         let storage = &self.services.storage;
-        let file = storage.jobs.input_file(&self.job, FileId::from(file_id)).await;
+        let file = self.ask(|| storage.jobs.input_file(&self.job, FileId::from(file_id))).await;
         let file = file.map_err(gone("A file that the job reads is gone."))?;
         let path = self.directory.join(name);
-        storage.objects.fetch(&file.object_key, &path).await?;
+        self.ask(|| storage.objects.fetch(&file.object_key, &path)).await?;
         Ok((file, path))
+    }
+
+    /// The answer of the database or of the store, whose failures count only where they last.
+    pub(crate) async fn ask<T, Answer>(&self, question: impl Fn() -> Answer) -> storage::error::Result<T>
+    where
+        Answer: Future<Output = storage::error::Result<T>>,
+    {
+        let passes = |error: &storage::error::Error| {
+            matches!(error, storage::error::Error::Internal(_)) && !self.stop.is_cancelled()
+        };
+        patiently(OUTAGE, passes, question).await
     }
 
     /// Writes one of the job's outputs.

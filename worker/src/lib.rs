@@ -9,6 +9,7 @@ mod dispatcher;
 mod egress;
 pub mod engines;
 mod jobs;
+mod patience;
 mod progress;
 mod runner;
 mod signature;

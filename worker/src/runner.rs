@@ -6,6 +6,7 @@
 use crate::Services;
 use crate::context::{Artifact, JobContext, JobError, Outcome};
 use crate::jobs;
+use crate::patience::patiently;
 use crate::progress::{Progress, Reached};
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
@@ -31,9 +32,8 @@ const RENEW: Duration = Duration::from_secs(15);
 const SELF_FENCE: Duration = Duration::from_secs(50);
 /// A look has this long at least.
 const LOOKING: Duration = Duration::from_secs(5);
-/// How long the end of a job is tried to be written, and the pause between the tries.
+/// How long the end of a job is tried to be written.
 const WRITING: Duration = Duration::from_secs(600);
-const PAUSE: Duration = Duration::from_secs(2);
 /// The same where the process is about to leave: later, the lease runs out, and the job counts a crash that was none.
 const LEAVING: Duration = Duration::from_secs(10);
 /// Progress that is worth a write before the lease needs one.
@@ -197,23 +197,11 @@ async fn stopped_end(services: &Services, lease: &Lease, why: Stop) -> storage::
 
 /// Writes an end, again where that fails: hours of work must not be lost to a database that is busy, or to a disk that
 /// is full for a while. Whoever has the job by then has another epoch, so a late write changes nothing.
-async fn written<T, Write>(patience: Duration, write: impl Fn() -> Write) -> storage::error::Result<T>
+async fn written<T, Write>(limit: Duration, write: impl Fn() -> Write) -> storage::error::Result<T>
 where
     Write: Future<Output = storage::error::Result<T>>,
 {
-    let patience = Instant::now() + patience;
-    loop {
-        match write().await {
-            Err(error) if Instant::now() < patience => {
-                tracing::warn!(
-                    error = &error as &dyn Error,
-                    "could not write the end of the job; trying again"
-                );
-                tokio::time::sleep(PAUSE).await;
-            }
-            ended => return ended,
-        }
-    }
+    patiently(limit, |_| true, write).await
 }
 
 async fn failed_end(
@@ -294,7 +282,8 @@ async fn store(context: &JobContext, outcome: Outcome) -> Result<Completion, Job
         }
         let Artifact { path, filename, content_type, kind, media } = artifact;
         let key = context.lease.object_key(&position.to_string())?;
-        let meta = context.services.storage.objects.publish_file(&path, &key).await?;
+        let objects = &context.services.storage.objects;
+        let meta = context.ask(|| objects.publish_file(&path, &key)).await?;
         outputs.push(NewOutput {
             filename,
             content_type: content_type.to_owned(),

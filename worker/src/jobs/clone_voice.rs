@@ -52,10 +52,11 @@ async fn voice(context: &JobContext, parameters: &CloneVoice) -> Result<Voice, J
             if let Some(name) = builtin_voice(&context.services.engines.stock(), id) {
                 return Ok(Voice::Builtin(name));
             }
-            let profile = context.services.storage.jobs.voice(&context.job, VoiceId::from(id)).await;
+            let storage = &context.services.storage;
+            let profile = context.ask(|| storage.jobs.voice(&context.job, VoiceId::from(id))).await;
             let profile = profile.map_err(gone("The voice that the job uses is gone."))?;
             let path = context.directory.join("reference");
-            context.services.storage.objects.fetch(&profile.object_key, &path).await?;
+            context.ask(|| storage.objects.fetch(&profile.object_key, &path)).await?;
             path
         }
         (None, Some(id)) => context.fetch(id, "reference").await?.1,

@@ -21,8 +21,10 @@ pub(crate) async fn run(context: &JobContext, parameters: &DeliverWebhook) -> Re
     context.enter("delivering");
     let webhooks = &context.services.storage.webhooks;
     let owner = context.job.owner;
-    let delivery = webhooks.find(owner, DeliveryId::from(parameters.delivery_id)).await?;
-    let mut headers = headers(&delivery, &webhooks.keys(owner).await?)?;
+    let id = DeliveryId::from(parameters.delivery_id);
+    let delivery = context.ask(|| webhooks.find(owner, id)).await?;
+    let keys = context.ask(|| webhooks.keys(owner)).await?;
+    let mut headers = headers(&delivery, &keys)?;
     if let Some(here) = context.job.trace_parent {
         let here = HeaderValue::from_str(&here.to_string()).context("a trace is no header")?;
         headers.insert(TRACE_PARENT, here);

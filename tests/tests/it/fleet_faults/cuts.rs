@@ -2,6 +2,7 @@
 
 use super::{GIVES_UP, SOON, SOUND, Sort, load, settle};
 use reqwest::StatusCode;
+use serde_json::json;
 use std::time::{Duration, Instant};
 use tests::fleet::{BackEnds, Ways};
 use tests::server::eventually;
@@ -57,6 +58,25 @@ async fn a_worker_without_redis_or_store_leaves_the_jobs_to_others_and_comes_bac
     let taken = "SELECT count(*) FROM jobs WHERE attempt > 1";
     settle(&load).await;
     assert_eq!(load.rows.number(taken), 0, "nobody lost a lease");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_for_a_while_costs_a_job_no_attempt() {
+    let mut load = load().await.with_sound(SOUND).await;
+    let ways = ways(&load);
+    let _worker = load.fleet().worker_with(&ways.settings());
+    let job = load.submit(Sort::Long).await;
+    load.user().in_stage(&job, "extracting").await;
+    ways.s3.fail(Fault::Unavailable);
+    load.user().in_stage(&job, "storing").await;
+    eventually("more requests than one call of the store makes", SOON, async || {
+        (ways.s3.struck() > 8).then_some(())
+    })
+    .await;
+    ways.s3.pass();
+    let ended = load.user().ended(&job).await;
+    assert_eq!((&ended["status"], &ended["attempts"]), (&json!("completed"), &json!(1)), "{ended:#}");
+    settle(&load).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
