@@ -2,6 +2,7 @@
 //! With `--faults` it is not kills, but what lasts for longer than a lease: `--times` is how often each comes, `--hold` its
 //! seconds, `--only` a part of its name, and `--due` how many jobs are due in one second.
 //! With `--folder FILES` it is `voxmill submit` with so many files and two workers, of which one is killed and another joins.
+//! The store is Garage, or that of the tests with `--store folder`.
 //! Each storm that passed is a row of a table; one that does not ends the run with its seed.
 
 use std::io::Write as _;
@@ -35,7 +36,7 @@ async fn kills() -> std::io::Result<()> {
             limit: Duration::from_secs(number("--limit", 7_200)),
         };
         if only.as_deref() != Some("sqlite") {
-            let back_ends = BackEnds::start();
+            let back_ends = back_ends();
             let ship = Ship::fleet(&back_ends, plan.workers);
             print("Postgres + Redis + S3", plan, storm::run(ship, Some(&back_ends), plan).await)?;
         }
@@ -54,24 +55,38 @@ async fn faults() -> std::io::Result<()> {
         let usual = if trouble == Trouble::PostgresDies { 10 } else { 70 };
         let (times, hold) = (u32::try_from(number("--times", 3)).unwrap_or(1), number("--hold", usual));
         let course = Course { times, hold: Duration::from_secs(hold), limit };
-        let outcome = storm::befall(trouble, course).await;
-        print_fault(&format!("{}, {hold} s", trouble.as_str()), times, &outcome)?;
+        let outcome = storm::befall(back_ends(), trouble, course).await;
+        print_fault(&format!("{}, {hold} s", trouble.as_str()), times as usize, &outcome)?;
     }
     let due = count("--due", 50_000);
     let name = "jobs are due in one second";
     if due > 0 && name.contains(&only) {
-        print_fault(&format!("{due} {name}"), 1, &storm::due_at_once(due, limit).await)?;
+        print_fault(&format!("{due} {name}"), 1, &storm::due_at_once(&back_ends(), due, limit).await)?;
+    }
+    let name = "a job kills whoever runs it, to its end";
+    if name.contains(&only) {
+        let times = count("--times", 3);
+        print_fault(name, times, &storm::poison(&back_ends(), times, limit).await)?;
     }
     Ok(())
 }
 
 async fn folder(files: usize) -> std::io::Result<()> {
     let Folder { files, hits, seconds } =
-        storm::submit_folder(files, Duration::from_secs(number("--limit", 7_200))).await;
+        storm::submit_folder(&back_ends(), files, Duration::from_secs(number("--limit", 7_200))).await;
     writeln!(
         std::io::stdout(),
         "{files} files, each with one job and one result; {hits} jobs taken from the killed worker; {seconds:.0} s"
     )
+}
+
+/// The store is Garage, unless it is to be the tests' own.
+fn back_ends() -> BackEnds {
+    if text("--store").as_deref() == Some("folder") {
+        BackEnds::start()
+    } else {
+        BackEnds::start_with_garage()
+    }
 }
 
 /// After an argument of this name.
@@ -122,7 +137,7 @@ const FAULTS_HEAD: &str = "| what | times | jobs | lost | published twice | stuc
                            stale writes refused | minutes |\n|---|---|---|---|---|---|---|---|---|---|";
 
 /// What is lost, stuck or there twice ends the run, so these are none.
-fn print_fault(what: &str, times: u32, outcome: &Outcome) -> std::io::Result<()> {
+fn print_fault(what: &str, times: usize, outcome: &Outcome) -> std::io::Result<()> {
     let found = &outcome.findings;
     writeln!(
         std::io::stdout(),

@@ -1,7 +1,8 @@
 //! The back ends of a fleet, and processes of the program that share them.
 
 use crate::server::Server;
-use crate::servers::{FaultProxy, Postgres, Redis, S3};
+use crate::servers::{FaultProxy, Garage, Postgres, Redis, S3};
+use crate::store::Store;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,13 +14,23 @@ pub const BACK_ENDS: &str = "TEST_BACK_ENDS";
 pub struct BackEnds {
     pub postgres: Postgres,
     pub redis: Redis,
-    pub s3: S3,
+    pub store: Store,
     made: AtomicU32,
 }
 
 impl BackEnds {
+    /// With a store in this process.
     pub fn start() -> Self {
-        Self { postgres: Postgres::start(), redis: Redis::start(), s3: S3::start(), made: AtomicU32::new(0) }
+        Self::on(Store::Folder(S3::start()))
+    }
+
+    /// With one that people run.
+    pub fn start_with_garage() -> Self {
+        Self::on(Store::Garage(Garage::start()))
+    }
+
+    fn on(store: Store) -> Self {
+        Self { postgres: Postgres::start(), redis: Redis::start(), store, made: AtomicU32::new(0) }
     }
 
     /// Those that all tests of this process share: nobody stops them.
@@ -43,7 +54,7 @@ impl BackEnds {
             ("VOXMILL_DATABASE_URL", database),
             ("VOXMILL_REDIS_URL", self.redis.url()),
             ("VOXMILL_REDIS_PREFIX", name.clone()),
-            ("VOXMILL_S3_ENDPOINT", self.s3.endpoint()),
+            ("VOXMILL_S3_ENDPOINT", self.store.endpoint()),
             ("VOXMILL_S3_BUCKET", S3::BUCKET.to_owned()),
             ("VOXMILL_S3_ACCESS_KEY", S3::ACCESS_KEY.to_owned()),
             ("VOXMILL_S3_SECRET_KEY", S3::SECRET_KEY.to_owned()),
@@ -137,7 +148,7 @@ impl Ways {
         };
         let (postgres, of_postgres) = by("VOXMILL_DATABASE_URL", back_ends.postgres.port());
         let (redis, of_redis) = by("VOXMILL_REDIS_URL", back_ends.redis.port());
-        let (s3, of_s3) = by("VOXMILL_S3_ENDPOINT", back_ends.s3.port());
+        let (s3, of_s3) = by("VOXMILL_S3_ENDPOINT", back_ends.store.port());
         Self { postgres, redis, s3, settings: [of_postgres, of_redis, of_s3] }
     }
 

@@ -177,7 +177,7 @@ impl Server {
             ["objects", "staging", "work"].iter().flat_map(|name| files_below(&data.join(name))).collect();
         let prefix = self.settings.iter().find(|(key, _)| key == "VOXMILL_S3_PREFIX");
         if let (Some(back_ends), Some((_, prefix))) = (BackEnds::of_this_run(), prefix) {
-            files.extend(files_below(&back_ends.s3.path(prefix)));
+            files.extend(back_ends.store.files(prefix));
         }
         files
     }
@@ -279,7 +279,7 @@ fn spawn(
     }
 }
 
-fn files_below(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut files = vec![];
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -3,6 +3,7 @@
 //! The tests of storage take this folder in by its path, for no crate of ours may stand between them.
 
 mod fault_proxy;
+mod garage;
 mod postgres;
 mod process;
 mod redis;
@@ -10,6 +11,7 @@ mod s3;
 
 pub use self::redis::Redis;
 pub use fault_proxy::{Fault, FaultProxy, Way};
+pub use garage::Garage;
 pub use postgres::Postgres;
 pub use s3::S3;
 

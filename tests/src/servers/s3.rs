@@ -23,8 +23,9 @@ pub struct S3 {
 
 impl S3 {
     pub const BUCKET: &str = "voxmill";
-    pub const ACCESS_KEY: &str = "an-access-key";
-    pub const SECRET_KEY: &str = "a-secret-key-of-the-store";
+    // Of the shape that Garage asks for.
+    pub const ACCESS_KEY: &str = "GK00112233445566778899aabb";
+    pub const SECRET_KEY: &str = "5ec7e70f7e57500112233445566778899aabbccddeeff5ec7e70f7e575001122";
 
     pub fn start() -> Self {
         let directory = directory("s3");

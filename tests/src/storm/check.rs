@@ -3,6 +3,8 @@
 use super::{Rows, Ship};
 use crate::fleet::BackEnds;
 use crate::receiver::Received;
+use crate::server::files_below;
+use crate::store::Store;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -23,7 +25,7 @@ pub struct Findings {
 
 /// # Panics
 /// Where something does not hold; the sentence says which, by the number that `docs/operations.md` gives it.
-pub fn check(
+pub async fn check(
     rows: &Rows,
     back_ends: Option<&BackEnds>,
     ship: &Ship,
@@ -57,6 +59,7 @@ pub fn check(
         epochs.insert(row[0].as_str(), (row[1].as_str(), number(4)));
     }
 
+    let objects = Objects::of(ship, back_ends);
     let files =
         rows.query(&format!("SELECT {of_job}, object_key, sha256 FROM files WHERE job_id IS NOT NULL"));
     findings.files = files.len();
@@ -68,7 +71,7 @@ pub fn check(
         assert!(published.insert(row[0].as_str()), "I4: job {} published twice", row[0]);
         let prefix = format!("jobs/{}/{epoch}/", row[0]);
         assert!(row[1].starts_with(&prefix), "I5: {} is not of the last epoch", row[1]);
-        let bytes = std::fs::read(object(ship, back_ends, &row[1])).unwrap();
+        let bytes = objects.read(&row[1]).await;
         assert_eq!(hex(&Sha256::digest(&bytes)), row[2], "I4: the bytes of {}", row[1]);
         referenced.insert(row[1].clone());
     }
@@ -84,35 +87,42 @@ pub fn check(
         assert_eq!(told.get(job).map(BTreeSet::len), ids, "I7: webhooks of job {job}");
     }
 
-    let stored = files_below(&object(ship, back_ends, "jobs"));
-    findings.orphaned_objects = stored.len().saturating_sub(referenced.len());
+    findings.orphaned_objects = objects.count("jobs/").await.saturating_sub(referenced.len());
     let leases = "SELECT count(*) FROM jobs WHERE lease_owner IS NOT NULL AND state NOT IN ('running')";
     assert_eq!(rows.number(leases), 0, "I8: a lease of what does not run");
     findings
 }
 
-/// Where the object lies on this machine.
-fn object(ship: &Ship, back_ends: Option<&BackEnds>, key: &str) -> PathBuf {
-    match (ship, back_ends) {
-        (Ship::Alone(server), _) => server.data_directory().join("objects").join(key),
-        (Ship::Fleet { fleet, .. }, Some(back_ends)) => {
-            back_ends.s3.path(&format!("{}/{key}", fleet.setting("VOXMILL_S3_PREFIX").trim_end_matches('/')))
-        }
-        (Ship::Fleet { .. }, None) => panic!("a fleet has back ends"),
-    }
+/// Where the objects of a ship lie.
+enum Objects<'a> {
+    Disk(PathBuf),
+    Store { store: &'a Store, prefix: &'a str },
 }
 
-fn files_below(directory: &std::path::Path) -> Vec<PathBuf> {
-    let mut files = vec![];
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => files.extend(files_below(&entry.path())),
-            Ok(_) if !hidden => files.push(entry.path()),
-            Ok(_) | Err(_) => {}
+impl<'a> Objects<'a> {
+    fn of(ship: &'a Ship, back_ends: Option<&'a BackEnds>) -> Self {
+        match (ship, back_ends) {
+            (Ship::Alone(server), _) => Self::Disk(server.data_directory().join("objects")),
+            (Ship::Fleet { fleet, .. }, Some(back_ends)) => {
+                Self::Store { store: &back_ends.store, prefix: fleet.setting("VOXMILL_S3_PREFIX") }
+            }
+            (Ship::Fleet { .. }, None) => panic!("a fleet has back ends"),
         }
     }
-    files
+
+    async fn read(&self, key: &str) -> Vec<u8> {
+        match self {
+            Self::Disk(root) => std::fs::read(root.join(key)).unwrap(),
+            Self::Store { store, prefix } => store.read(&format!("{prefix}{key}")).await,
+        }
+    }
+
+    async fn count(&self, folder: &str) -> usize {
+        match self {
+            Self::Disk(root) => files_below(&root.join(folder)).len(),
+            Self::Store { store, prefix } => store.count(&format!("{prefix}{folder}")).await,
+        }
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

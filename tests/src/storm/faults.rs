@@ -1,11 +1,14 @@
 //! Faults that last for longer than a lease, while jobs flow. What must hold after them is in [`check`](super::check).
 
-use super::{Findings, Load, SOON, Ship, Sort};
+use super::{Findings, Load, SOON, Ship, Sort, stale_writes};
 use crate::fleet::{BackEnds, Fleet, Ways, off_by};
 use crate::server::{Often, Server, eventually, eventually_each};
-use crate::servers::Fault;
+use crate::servers::{Fault, Way};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// The bytes of an answer of the store that come through: a part of a long sound, and all of a quick one.
+const BROKEN_OFF: u64 = 1_000_000;
 
 /// What befalls one worker of three, or what all stand on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +18,10 @@ pub enum Trouble {
     CutFromPostgres,
     CutFromRedis,
     CutFromStore,
+    StoreRefuses,
+    StoreBreaksOff,
     RedisHangs,
+    RedisForgets,
     PostgresDies,
     DiskFull,
     /// Of two workers, by ten minutes either way.
@@ -42,12 +48,15 @@ pub struct Outcome {
 }
 
 impl Trouble {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Sleep,
         Self::CutFromPostgres,
         Self::CutFromRedis,
         Self::CutFromStore,
+        Self::StoreRefuses,
+        Self::StoreBreaksOff,
         Self::RedisHangs,
+        Self::RedisForgets,
         Self::PostgresDies,
         Self::DiskFull,
         Self::ClocksWrong,
@@ -60,7 +69,10 @@ impl Trouble {
             Self::CutFromPostgres => "a worker is cut off from Postgres",
             Self::CutFromRedis => "a worker is cut off from Redis",
             Self::CutFromStore => "a worker is cut off from the store",
+            Self::StoreRefuses => "the store answers 503 to a worker",
+            Self::StoreBreaksOff => "the store's answers to a worker break off",
             Self::RedisHangs => "Redis hangs",
+            Self::RedisForgets => "Redis is emptied, dies and is started again",
             Self::PostgresDies => "Postgres dies and is started again",
             Self::DiskFull => "a worker's disk is full",
             Self::ClocksWrong => "two workers' clocks are wrong by ten minutes",
@@ -76,7 +88,10 @@ impl Trouble {
             | Self::CutFromPostgres
             | Self::CutFromRedis
             | Self::CutFromStore
+            | Self::StoreRefuses
+            | Self::StoreBreaksOff
             | Self::RedisHangs
+            | Self::RedisForgets
             | Self::PostgresDies
             | Self::DiskFull
             | Self::ClocksWrong => 1_200,
@@ -88,9 +103,9 @@ impl Trouble {
 ///
 /// # Panics
 /// Where something that must hold does not.
-pub async fn befall(trouble: Trouble, course: Course) -> Outcome {
+pub async fn befall(back_ends: BackEnds, trouble: Trouble, course: Course) -> Outcome {
     let begun = Instant::now();
-    let mut scene = Scene::of(trouble).await;
+    let mut scene = Scene::of(back_ends, trouble).await;
     for _ in 0..course.times {
         for _ in 0..3 {
             scene.load.submit(Sort::Long).await;
@@ -103,8 +118,7 @@ pub async fn befall(trouble: Trouble, course: Course) -> Outcome {
     }
     let Scene { back_ends, load, victim, .. } = scene;
     let findings = load.settle(Some(&back_ends), course.limit).await;
-    let stale_writes =
-        load.ship.stale_writes().await + victim.counted("voxmill_stale_writes_total", "").await;
+    let stale_writes = load.ship.stale_writes().await + stale_writes(std::slice::from_ref(&victim)).await;
     Outcome { findings, stale_writes, seconds: begun.elapsed().as_secs_f64() }
 }
 
@@ -112,11 +126,10 @@ pub async fn befall(trouble: Trouble, course: Course) -> Outcome {
 ///
 /// # Panics
 /// Where something that must hold does not.
-pub async fn due_at_once(jobs: usize, limit: Duration) -> Outcome {
+pub async fn due_at_once(back_ends: &BackEnds, jobs: usize, limit: Duration) -> Outcome {
     const WORKERS: usize = 2;
     let begun = Instant::now();
-    let back_ends = BackEnds::start();
-    let mut load = Load::begin(Ship::fleet(&back_ends, 0)).await;
+    let mut load = Load::begin(Ship::fleet(back_ends, 0)).await;
     load.copy_due_soon(jobs).await;
     let workers: Vec<Server> = (0..WORKERS).map(|_| load.fleet().worker()).collect();
     let queued = "SELECT count(*) FROM jobs WHERE state = 'queued' AND kind = 'extract-audio'";
@@ -129,11 +142,8 @@ pub async fn due_at_once(jobs: usize, limit: Duration) -> Outcome {
         (load.rows.unfinished() == 0).then_some(())
     })
     .await;
-    let findings = load.settle(Some(&back_ends), limit).await;
-    let mut stale_writes = 0;
-    for worker in &workers {
-        stale_writes += worker.counted("voxmill_stale_writes_total", "").await;
-    }
+    let findings = load.settle(Some(back_ends), limit).await;
+    let stale_writes = stale_writes(&workers).await;
     Outcome { findings, stale_writes, seconds: begun.elapsed().as_secs_f64() }
 }
 
@@ -145,8 +155,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn of(trouble: Trouble) -> Self {
-        let back_ends = BackEnds::start();
+    async fn of(back_ends: BackEnds, trouble: Trouble) -> Self {
         let fleet = Fleet::new(back_ends.settings()).with("VOXMILL_GRACE_SECONDS", "600");
         let ways = Ways::to(&back_ends, &fleet);
         let others = if trouble == Trouble::ClocksWrong { 1 } else { 2 };
@@ -163,7 +172,10 @@ impl Scene {
             | Trouble::CutFromPostgres
             | Trouble::CutFromRedis
             | Trouble::CutFromStore
+            | Trouble::StoreRefuses
+            | Trouble::StoreBreaksOff
             | Trouble::RedisHangs
+            | Trouble::RedisForgets
             | Trouble::PostgresDies
             | Trouble::Drain => fleet.worker_with(&ways.settings()),
         };
@@ -182,7 +194,13 @@ impl Scene {
             Trouble::CutFromPostgres => self.ways.postgres.fail(Fault::BlackHole),
             Trouble::CutFromRedis => self.ways.redis.fail(Fault::BlackHole),
             Trouble::CutFromStore => self.ways.s3.fail(Fault::BlackHole),
+            Trouble::StoreRefuses => self.ways.s3.fail(Fault::Unavailable),
+            Trouble::StoreBreaksOff => self.ways.s3.fail(Fault::CutAfter(BROKEN_OFF, Way::ToClient)),
             Trouble::RedisHangs => self.back_ends.redis.suspend(),
+            Trouble::RedisForgets => {
+                self.back_ends.redis.flush();
+                self.back_ends.redis.kill();
+            }
             Trouble::PostgresDies => self.back_ends.postgres.kill(),
             Trouble::DiskFull => return Some(self.victim.fill_disk(0)),
             Trouble::ClocksWrong => {}
@@ -200,8 +218,9 @@ impl Scene {
                 self.ways.postgres.pass();
             }
             Trouble::CutFromRedis => self.ways.redis.pass(),
-            Trouble::CutFromStore => self.ways.s3.pass(),
+            Trouble::CutFromStore | Trouble::StoreRefuses | Trouble::StoreBreaksOff => self.ways.s3.pass(),
             Trouble::RedisHangs => self.back_ends.redis.resume(),
+            Trouble::RedisForgets => self.back_ends.redis.restart(),
             Trouble::PostgresDies => self.back_ends.postgres.restart(),
             Trouble::DiskFull => std::fs::remove_file(blocker.unwrap()).unwrap(),
             Trouble::ClocksWrong => {}

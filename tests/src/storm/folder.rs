@@ -24,8 +24,7 @@ pub struct Folder {
 ///
 /// # Panics
 /// Where a file has not exactly one job and one result, or the program does not say that all went well.
-pub async fn submit_folder(files: usize, limit: Duration) -> Folder {
-    let back_ends = BackEnds::start();
+pub async fn submit_folder(back_ends: &BackEnds, files: usize, limit: Duration) -> Folder {
     let fleet = Fleet::new(back_ends.settings());
     let (api, mut workers) = (fleet.api(), vec![fleet.worker(), fleet.worker()]);
     let rows = Rows::postgres(fleet.setting("VOXMILL_DATABASE_URL"));

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// For what is a matter of moments, on two busy cores.
 pub const SOON: Duration = Duration::from_secs(60);
 
+/// Of a sound whose long jobs keep a worker busy for some seconds, so that each of their stages is seen.
+pub const SOUND: u32 = 900;
+
 /// What was submitted to a ship by one user, who is told of every end.
 pub struct Load {
     pub ship: Ship,
@@ -172,7 +175,7 @@ impl Load {
             (told.len() + self.untold >= self.accepted.len()).then_some(())
         })
         .await;
-        check(&self.rows, back_ends, &self.ship, &self.accepted, &self.receiver.received())
+        check(&self.rows, back_ends, &self.ship, &self.accepted, &self.receiver.received()).await
     }
 
     /// The user, where HTTP is answered now.

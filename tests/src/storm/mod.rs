@@ -7,12 +7,14 @@ mod database;
 mod faults;
 mod folder;
 mod load;
+mod poison;
 
 pub use check::{Findings, check};
 pub use database::Rows;
 pub use faults::{Course, Outcome, Trouble, befall, due_at_once};
 pub use folder::{Folder, submit_folder};
-pub use load::{Load, SOON, Sort};
+pub use load::{Load, SOON, SOUND, Sort};
+pub use poison::poison;
 
 use crate::fleet::{BackEnds, Fleet};
 use crate::receiver;
@@ -128,11 +130,7 @@ impl Ship {
             Self::Alone(server) => std::slice::from_ref(server),
             Self::Fleet { workers, .. } => workers,
         };
-        let mut sum = 0;
-        for worker in workers {
-            sum += worker.counted("voxmill_stale_writes_total", "").await;
-        }
-        sum
+        stale_writes(workers).await
     }
 
     fn kill_api(&mut self) {
@@ -213,6 +211,15 @@ impl Storm {
     fn is_over(&self) -> bool {
         self.report.kills == self.plan.kills && self.orphans.is_empty() && self.load.rows.unfinished() == 0
     }
+}
+
+/// How many were refused to these.
+async fn stale_writes(workers: &[Server]) -> u64 {
+    let mut sum = 0;
+    for worker in workers {
+        sum += worker.counted("voxmill_stale_writes_total", "").await;
+    }
+    sum
 }
 
 /// Notes which jobs of dead processes somebody else has begun, or ended.

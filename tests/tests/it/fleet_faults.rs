@@ -2,6 +2,7 @@
 //! the check of the storms.
 
 mod clocks;
+mod crowd;
 mod cuts;
 mod disk;
 mod drain;
@@ -11,10 +12,8 @@ mod sleep;
 use std::time::Duration;
 use tests::fleet::{BackEnds, Fleet};
 use tests::servers::Redis;
-use tests::storm::{Load, SOON, Ship, Sort};
+use tests::storm::{Load, SOON, SOUND, Ship, Sort};
 
-/// Of a sound whose long jobs keep a worker busy for some seconds.
-const SOUND: u32 = 240;
 /// After so long without the database, or soon after, a worker stops its job by itself and writes nothing.
 const GIVES_UP: Duration = Duration::from_secs(45);
 /// Until the last of some dozens of jobs has ended.

@@ -24,7 +24,7 @@ const HOMES: [(&str, &[&str]); 24] = [
     ("apalis-redis", &["storage"]),
     ("argon2", &["api"]),
     ("aws-config", &["storage"]),
-    ("aws-sdk-s3", &["storage"]),
+    ("aws-sdk-s3", &["storage", "tests"]),
     ("candle-core", &["models"]),
     ("candle-nn", &["models"]),
     ("ffmpeg-next", &["pipeline"]),

@@ -6,7 +6,7 @@ use tests::storm::Load;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_drains_keeps_the_lease_of_its_job_or_hands_it_back() {
-    let mut load = load().await.with_sound(2 * SOUND).await;
+    let mut load = load().await.with_sound(SOUND).await;
     let mut patient = load.fleet().worker_with(&[("VOXMILL_GRACE_SECONDS", "300")]);
     let job = begun(&mut load).await;
     patient.ask_to_end();
