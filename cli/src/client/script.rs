@@ -33,6 +33,12 @@ impl Script {
 
     /// The method and path of each request, once all answers are given.
     pub(crate) async fn asked(self) -> Vec<String> {
+        let line = |head: String| head.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned();
+        self.heads().await.into_iter().map(line).collect()
+    }
+
+    /// What came before the body of each request, once all answers are given.
+    pub(crate) async fn heads(self) -> Vec<String> {
         timeout(SOON, self.requests).await.unwrap().unwrap()
     }
 }
@@ -51,7 +57,7 @@ async fn request(stream: &mut TcpStream) -> String {
             .lines()
             .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
         if body.len() >= length.unwrap_or(0) {
-            return head.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned();
+            return head.to_owned();
         }
     }
 }
