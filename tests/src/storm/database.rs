@@ -59,6 +59,14 @@ impl Rows {
         self.query(&statement).into_iter().map(|row| (row[0].clone(), row[1].parse().unwrap())).collect()
     }
 
+    /// Who holds which lease, by job and epoch.
+    pub fn leases(&self) -> Vec<((String, i64), String)> {
+        let id = self.id("id");
+        let statement = format!("SELECT {id}, lease_epoch, lease_owner FROM jobs WHERE state = 'running'");
+        let lease = |row: Vec<String>| ((row[0].clone(), row[1].parse().unwrap()), row[2].clone());
+        self.query(&statement).into_iter().map(lease).collect()
+    }
+
     /// Says that a process has lost what it holds: the leases of its jobs and its duties are over, as if their time were.
     ///
     /// # Panics

@@ -118,7 +118,7 @@ pub async fn befall(back_ends: BackEnds, trouble: Trouble, course: Course) -> Ou
     }
     let Scene { back_ends, load, victim, .. } = scene;
     let findings = load.settle(Some(&back_ends), course.limit).await;
-    let stale_writes = load.ship.stale_writes().await + stale_writes(std::slice::from_ref(&victim)).await;
+    let stale_writes = load.ship.stale_writes().await + stale_writes([&victim]).await;
     Outcome { findings, stale_writes, seconds: begun.elapsed().as_secs_f64() }
 }
 

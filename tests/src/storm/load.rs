@@ -3,7 +3,7 @@
 use super::{Findings, Rows, Ship, check};
 use crate::fleet::{BackEnds, Fleet};
 use crate::receiver::Receiver;
-use crate::server::{Often, Server, eventually, eventually_each};
+use crate::server::{Often, Server, eventually, eventually_each, files_below};
 use crate::user::User;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -175,7 +175,31 @@ impl Load {
             (told.len() + self.untold >= self.accepted.len()).then_some(())
         })
         .await;
+        self.is_quiet(back_ends).await;
         check(&self.rows, back_ends, &self.ship, &self.accepted, &self.receiver.received()).await
+    }
+
+    /// Waits until nothing is left of what has ended: on the way in Redis, in the metrics, in the room of an attempt.
+    async fn is_quiet(&self, back_ends: Option<&BackEnds>) {
+        if let (Ship::Fleet { fleet, .. }, Some(back_ends)) = (&self.ship, back_ends) {
+            let queue = format!("{}:queue:extract-audio", fleet.setting("VOXMILL_REDIS_PREFIX"));
+            eventually("I10: no wake-up that nobody needs", 2 * SOON, async || {
+                let left = [("LLEN", "active"), ("HLEN", "data")]
+                    .map(|(length, part)| back_ends.redis.cli(&[length, &format!("{queue}:{part}")]));
+                (left == ["0", "0"]).then_some(())
+            })
+            .await;
+        }
+        eventually("I10: no job in the metrics", SOON, async || {
+            let shown = self.ship.answers().counted("voxmill_jobs{", "kind=\"extract-audio\"").await;
+            (shown == 0).then_some(())
+        })
+        .await;
+        eventually("I8: no work of an attempt", SOON, async || {
+            let left = |server: &Server| !files_below(&server.data_directory().join("work")).is_empty();
+            (!self.ship.servers().any(left)).then_some(())
+        })
+        .await;
     }
 
     /// The user, where HTTP is answered now.

@@ -8,6 +8,7 @@ mod faults;
 mod folder;
 mod load;
 mod poison;
+mod witness;
 
 pub use check::{Findings, check};
 pub use database::Rows;
@@ -20,10 +21,15 @@ use crate::fleet::{BackEnds, Fleet};
 use crate::receiver;
 use crate::server::{Often, Server, eventually_each};
 use fastrand::Rng;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use witness::Witness;
 
 /// How often the rows are looked at: each look is a process of its own, and recoveries take a minute.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How many jobs are followed, by a connection each.
+const WITNESSES: usize = 50;
 
 /// What a storm does.
 #[derive(Clone, Copy, Debug)]
@@ -85,8 +91,13 @@ impl Ship {
 
     /// Where HTTP is answered.
     pub fn url(&self) -> &str {
+        &self.answers().url
+    }
+
+    /// The process that answers HTTP.
+    fn answers(&self) -> &Server {
         match self {
-            Self::Alone(server) | Self::Fleet { api: server, .. } => &server.url,
+            Self::Alone(server) | Self::Fleet { api: server, .. } => server,
         }
     }
 
@@ -126,11 +137,16 @@ impl Ship {
 
     /// How many were refused in all.
     pub async fn stale_writes(&self) -> u64 {
+        stale_writes(self.servers()).await
+    }
+
+    /// Every process.
+    fn servers(&self) -> impl Iterator<Item = &Server> {
         let workers = match self {
-            Self::Alone(server) => std::slice::from_ref(server),
+            Self::Alone(_) => [].as_slice(),
             Self::Fleet { workers, .. } => workers,
         };
-        stale_writes(workers).await
+        std::iter::once(self.answers()).chain(workers)
     }
 
     fn kill_api(&mut self) {
@@ -150,14 +166,27 @@ pub async fn run(ship: Ship, back_ends: Option<&BackEnds>, plan: Plan) -> Report
     let mut random = Rng::with_seed(plan.seed);
     let next_kill = begun + pause(&mut random, plan);
     let load = Load::begin(ship).await;
-    let (orphans, report) = (vec![], Report::default());
-    let mut storm = Storm { load, plan, random, next_kill, next_look: begun, orphans, report };
+    let mut storm = Storm {
+        load,
+        plan,
+        random,
+        next_kill,
+        next_look: begun,
+        orphans: vec![],
+        holders: BTreeMap::new(),
+        report: Report::default(),
+    };
+    let mut witnesses = vec![];
+    let witness_every = plan.jobs.div_ceil(WITNESSES);
     let api_every = plan.jobs / (plan.api_kills + 1) + 1;
     for number in 0..plan.jobs {
         if plan.api_kills > 0 && number % api_every == api_every - 1 {
             storm.load.ship.kill_api();
         }
-        storm.load.submit(Sort::Quick).await;
+        let job = storm.load.submit(Sort::Quick).await;
+        if number % witness_every == 0 {
+            witnesses.push(Witness::follow(storm.load.user(), job));
+        }
         storm.strike();
     }
     let what = format!("seed {}: the end of all kills and of what they hit", plan.seed);
@@ -169,6 +198,9 @@ pub async fn run(ship: Ship, back_ends: Option<&BackEnds>, plan: Plan) -> Report
     .await;
     let Storm { load, mut report, .. } = storm;
     report.findings = load.settle(back_ends, plan.limit.saturating_sub(begun.elapsed())).await;
+    for witness in witnesses {
+        witness.testify(&load.user()).await;
+    }
     report.seconds = begun.elapsed().as_secs_f64();
     report.stale_writes = load.ship.stale_writes().await;
     report
@@ -181,6 +213,8 @@ struct Storm {
     next_kill: Instant,
     next_look: Instant,
     orphans: Vec<Orphan>,
+    /// Of the leases that were seen, by job and epoch.
+    holders: BTreeMap<(String, i64), String>,
     report: Report,
 }
 
@@ -204,6 +238,10 @@ impl Storm {
         }
         if Instant::now() >= self.next_look {
             recover(&load.rows, &mut self.orphans, &mut report.recoveries);
+            for (lease, holder) in load.rows.leases() {
+                let known = self.holders.entry(lease).or_insert_with(|| holder.clone());
+                assert_eq!(*known, holder, "I6: one lease, two holders");
+            }
             self.next_look = Instant::now() + LOOK;
         }
     }
@@ -214,10 +252,10 @@ impl Storm {
 }
 
 /// How many were refused to these.
-async fn stale_writes(workers: &[Server]) -> u64 {
+async fn stale_writes(servers: impl IntoIterator<Item = &Server>) -> u64 {
     let mut sum = 0;
-    for worker in workers {
-        sum += worker.counted("voxmill_stale_writes_total", "").await;
+    for server in servers {
+        sum += server.counted("voxmill_stale_writes_total", "").await;
     }
     sum
 }
