@@ -59,9 +59,9 @@ async fn faults() -> std::io::Result<()> {
         print_fault(&format!("{}, {hold} s", trouble.as_str()), times as usize, &outcome)?;
     }
     let due = count("--due", 50_000);
-    let name = "jobs are due in one second";
+    let name = "deliveries are due in one second";
     if due > 0 && name.contains(&only) {
-        print_fault(&format!("{due} {name}"), 1, &storm::due_at_once(&back_ends(), due, limit).await)?;
+        print_fault(&format!("{due} {name}"), 1, &storm::crowd(&back_ends(), due, limit).await)?;
     }
     let name = "a job kills whoever runs it, to its end";
     if name.contains(&only) {

@@ -2,7 +2,7 @@
 
 use super::{Findings, Load, SOON, Ship, Sort, stale_writes};
 use crate::fleet::{BackEnds, Fleet, Ways, off_by};
-use crate::server::{Often, Server, eventually, eventually_each};
+use crate::server::{Server, eventually};
 use crate::servers::{Fault, Way};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -119,31 +119,6 @@ pub async fn befall(back_ends: BackEnds, trouble: Trouble, course: Course) -> Ou
     let Scene { back_ends, load, victim, .. } = scene;
     let findings = load.settle(Some(&back_ends), course.limit).await;
     let stale_writes = load.ship.stale_writes().await + stale_writes([&victim]).await;
-    Outcome { findings, stale_writes, seconds: begun.elapsed().as_secs_f64() }
-}
-
-/// Jobs by the thousand that are due in the same second: all run, and the queue stays shallow.
-///
-/// # Panics
-/// Where something that must hold does not.
-pub async fn due_at_once(back_ends: &BackEnds, jobs: usize, limit: Duration) -> Outcome {
-    const WORKERS: usize = 2;
-    let begun = Instant::now();
-    let mut load = Load::begin(Ship::fleet(back_ends, 0)).await;
-    load.copy_due_soon(jobs).await;
-    let workers: Vec<Server> = (0..WORKERS).map(|_| load.fleet().worker()).collect();
-    let queued = "SELECT count(*) FROM jobs WHERE state = 'queued' AND kind = 'extract-audio'";
-    let lane = format!("{}:queue:extract-audio:active", load.fleet().setting("VOXMILL_REDIS_PREFIX"));
-    let often = Often { every: Duration::from_secs(1), limit };
-    eventually_each("the end of all that was due", often, async || {
-        let waits: usize = back_ends.redis.cli(&["LLEN", &lane]).parse().unwrap();
-        let queued = usize::try_from(load.rows.number(queued)).unwrap();
-        assert!(waits.max(queued) <= 2 * WORKERS, "{waits} wake-ups wait, {queued} rows are queued");
-        (load.rows.unfinished() == 0).then_some(())
-    })
-    .await;
-    let findings = load.settle(Some(back_ends), limit).await;
-    let stale_writes = stale_writes(&workers).await;
     Outcome { findings, stale_writes, seconds: begun.elapsed().as_secs_f64() }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Findings, Rows, Ship, check};
 use crate::fleet::{BackEnds, Fleet};
-use crate::receiver::Receiver;
+use crate::receiver::{Received, Receiver};
 use crate::server::{Often, Server, eventually, eventually_each, files_below};
 use crate::user::User;
 use reqwest::{Method, StatusCode};
@@ -22,8 +22,6 @@ pub struct Load {
     pub rows: Rows,
     user: User,
     accepted: Vec<String>,
-    /// How many of them have no callback.
-    untold: usize,
     receiver: Receiver,
     file: Value,
     sound: Value,
@@ -46,16 +44,7 @@ impl Load {
         let user = User::register(ship.url()).await;
         let file = user.upload_bytes("tone.wav", tone(16_000, 0.5)).await.expect(StatusCode::CREATED);
         let (rows, accepted) = (ship.rows(), vec![]);
-        Self {
-            ship,
-            rows,
-            user,
-            accepted,
-            untold: 0,
-            receiver,
-            file: file["file_id"].clone(),
-            sound: Value::Null,
-        }
+        Self { ship, rows, user, accepted, receiver, file: file["file_id"].clone(), sound: Value::Null }
     }
 
     /// With a sound of so many seconds, which all jobs but the quick ones read.
@@ -94,24 +83,6 @@ impl Load {
         let job = submit(&self.user.at(url), &key, told(body, &self.receiver.url)).await;
         self.accepted.push(job.clone());
         job
-    }
-
-    /// Copies a quick job by SQL, so often that together they are so many, all due in the same second. Nobody is told of
-    /// the ends of the copies. There must be no worker yet.
-    pub async fn copy_due_soon(&mut self, jobs: usize) {
-        let one = self.submit(Sort::Quick).await;
-        self.rows.query("UPDATE jobs SET run_after = now() + interval '10 seconds'");
-        let statement = format!(
-            "INSERT INTO jobs SELECT copy.* FROM jobs one, generate_series(2, {jobs}) number, jsonb_populate_record(one, \
-             jsonb_build_object('id', gen_random_uuid(), 'turn', number, 'callback', NULL)) copy WHERE one.id = '{one}'"
-        );
-        self.rows.query(&statement);
-        let inputs = "INSERT INTO job_inputs SELECT jobs.id, one.file_id FROM jobs, job_inputs one \
-                      WHERE one.job_id <> jobs.id";
-        self.rows.query(inputs);
-        let ids = self.rows.query("SELECT id FROM jobs WHERE kind = 'extract-audio'");
-        self.accepted = ids.into_iter().map(|row| row[0].clone()).collect();
-        self.untold = jobs - 1;
     }
 
     /// Submits until the worker has completed one more.
@@ -170,13 +141,12 @@ impl Load {
         .await;
         // What was acknowledged late is told late.
         eventually("a webhook for each job", 2 * SOON, async || {
-            let told: BTreeSet<String> =
-                self.receiver.received().iter().map(|hook| hook.id().to_owned()).collect();
-            (told.len() + self.untold >= self.accepted.len()).then_some(())
+            let told: BTreeSet<String> = self.received().iter().map(|hook| hook.id().to_owned()).collect();
+            (told.len() >= self.accepted.len()).then_some(())
         })
         .await;
         self.is_quiet(back_ends).await;
-        check(&self.rows, back_ends, &self.ship, &self.accepted, &self.receiver.received()).await
+        check(&self.rows, back_ends, &self.ship, &self.accepted, &self.received()).await
     }
 
     /// Waits until nothing is left of what has ended: on the way in Redis, in the metrics, in the room of an attempt.
@@ -200,6 +170,11 @@ impl Load {
             (!self.ship.servers().any(left)).then_some(())
         })
         .await;
+    }
+
+    /// The webhooks that came.
+    pub(super) fn received(&self) -> Vec<Received> {
+        self.receiver.received()
     }
 
     /// The user, where HTTP is answered now.

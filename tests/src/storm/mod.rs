@@ -3,6 +3,7 @@
 //! What must hold after it is in [`check`]. The same seed kills after the same pauses.
 
 mod check;
+mod crowd;
 mod database;
 mod faults;
 mod folder;
@@ -11,8 +12,9 @@ mod poison;
 mod witness;
 
 pub use check::{Findings, check};
+pub use crowd::crowd;
 pub use database::Rows;
-pub use faults::{Course, Outcome, Trouble, befall, due_at_once};
+pub use faults::{Course, Outcome, Trouble, befall};
 pub use folder::{Folder, submit_folder};
 pub use load::{Load, SOON, SOUND, Sort};
 pub use poison::poison;
