@@ -153,7 +153,7 @@ async fn claim_and_run(services: Services, consumer: &Consumer, job: JobId) {
         Ok(Some(claim)) => runner::run(services, claim, consumer.hand_back.clone()).await,
         // Somebody else has it, or its owner cancelled it.
         Ok(None) => {}
-        // The row stays queued, and the dispatcher pushes it again.
+        // The row is queued or in line, and the dispatcher pushes it again.
         Err(error) => {
             tracing::error!(error = &error as &dyn Error, job.id = %job, job.kind = consumer.kind.as_str(), "could not claim the job");
         }

@@ -23,6 +23,9 @@ use uuid::Uuid;
 /// How long a worker that says nothing keeps its job.
 pub const LEASE: Duration = Duration::from_secs(60);
 
+/// Before a job is pushed again that a worker could not read.
+const FOR_OTHERS: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 pub struct Claim {
     pub job: Job,
@@ -107,7 +110,8 @@ impl Lease {
 }
 
 impl Jobs {
-    /// None where the job is not to be run any more, or somebody else was quicker.
+    /// None where the job is not to be run any more, or somebody else was quicker. One that cannot be read stays in line
+    /// for a worker of a newer version, which has made it perhaps.
     pub async fn claim(&self, id: JobId, worker: &str) -> Result<Option<Claim>> {
         let now = self.database.now();
         let change = update()
@@ -125,9 +129,17 @@ impl Jobs {
             .filter(Column::CancelRequestedAt.is_null());
         let Some(row) = returning(self.database.writer(), change).await?.pop() else { return Ok(None) };
         let lease = Lease::of(&row)?;
-        self.changed(id);
         let hold = self.held.hold(lease);
-        Ok(Some(Claim { job: Job::try_from(row)?, lease, hold }))
+        match Job::try_from(row) {
+            Ok(job) => {
+                self.changed(id);
+                Ok(Some(Claim { job, lease, hold }))
+            }
+            Err(unreadable) => {
+                self.put_back(&lease, FOR_OTHERS).await?;
+                Err(unreadable)
+            }
+        }
     }
 
     /// Keeps the lease for another [`LEASE`], and tells how far the job is, 0 to 100. Progress does not go back.

@@ -28,6 +28,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait},
 };
 use serde_json::Value;
+use std::time::Duration;
 
 /// What a job made. The objects are published already; this makes them files.
 #[derive(Clone, Debug)]
@@ -120,6 +121,11 @@ impl Jobs {
 
     /// The worker has to go before the job is done. Another may take it at once, and the attempt does not count.
     pub async fn hand_back(&self, lease: &Lease) -> Result<bool> {
+        self.put_back(lease, Duration::ZERO).await
+    }
+
+    /// As [`Jobs::hand_back`], but nobody takes it before `pause` is over.
+    pub(super) async fn put_back(&self, lease: &Lease, pause: Duration) -> Result<bool> {
         let now = self.database.now();
         let transaction = self.database.begin_beside(lease.owner).await?;
         let Some(row) = find_held(&transaction, lease).await? else { return Ok(false) };
@@ -127,7 +133,7 @@ impl Jobs {
             end(&transaction, lease, End::cancelled(now)).await?;
         } else {
             let change = wait_again(&row)?
-                .col_expr(Column::RunAfter, Expr::value(now))
+                .col_expr(Column::RunAfter, Expr::value(now + pause))
                 .col_expr(Column::Attempt, Expr::value(row.attempt - 1));
             held(change, lease).exec(&transaction).await?;
         }

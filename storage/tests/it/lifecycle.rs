@@ -8,6 +8,7 @@ use pipeline::{
     retry::{MAX_ATTEMPTS, MAX_CRASHES},
     state::JobState,
 };
+use sea_orm::ConnectionTrait as _;
 use std::time::Duration;
 use storage::{
     error::{Conflict, Error},
@@ -259,6 +260,29 @@ async fn a_job_handed_back_runs_at_once_and_keeps_its_attempt() {
     assert_eq!(world.dispatch(10).await, [job.id, younger.id], "it goes in front of what came later");
     let claim = world.storage.jobs.claim(job.id, "another").await.unwrap().unwrap();
     assert_eq!((claim.job.attempt, claim.lease.epoch), (1, 2));
+}
+
+#[tokio::test]
+async fn a_job_that_only_a_newer_version_can_read_is_left_to_one() {
+    let world = World::new().await;
+    let ada = world.user("ada").await;
+    let job = world.job(ada).await;
+    let jobs = &world.storage.jobs;
+    let database = sea_orm::Database::connect(world.config.database_url.as_str()).await.unwrap();
+    let write = async |parameters: String| {
+        let statement = format!("UPDATE jobs SET parameters = '{parameters}'");
+        database.execute_unprepared(&statement).await.unwrap();
+    };
+    write(r#"{"kind": "transcribe", "of": "tomorrow"}"#.to_owned()).await;
+    assert_eq!(world.dispatch(10).await, [job.id]);
+    assert!(jobs.claim(job.id, "of yesterday").await.is_err());
+    assert!(world.dispatch(10).await.is_empty(), "not at once, again and again");
+
+    write(serde_json::to_string(&job.parameters).unwrap()).await;
+    world.pass(11);
+    assert_eq!(world.dispatch(10).await, [job.id]);
+    let claim = jobs.claim(job.id, "of today").await.unwrap().unwrap();
+    assert_eq!((claim.job.attempt, claim.job.crashes), (1, 0));
 }
 
 #[tokio::test]
