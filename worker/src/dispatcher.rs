@@ -8,14 +8,15 @@ use std::error::Error;
 use std::time::Duration;
 use storage::Storage;
 use storage::duties::Duty;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How often rows are looked at when nobody says that one is due.
 const TICK: Duration = Duration::from_millis(500);
-/// A wake-up unanswered for this long is taken for lost and pushed again.
-const LOST_AFTER: Duration = Duration::from_secs(60);
-const LOST_TICK: Duration = Duration::from_secs(15);
+/// A wake-up unanswered for this long is taken for lost and pushed again: a worker that died may have had it in hand. Where
+/// it still waits, nothing is pushed.
+const LOST_AFTER: Duration = Duration::from_secs(10);
+const LOST_TICK: Duration = Duration::from_secs(5);
 /// For so long nobody else dispatches, should this process die.
 const LEAD: Duration = Duration::from_secs(6);
 /// How often the lead is kept, or asked for.
@@ -26,7 +27,8 @@ const REST: u32 = 4;
 const LONGEST: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let mut dispatcher = Dispatcher { services, leads_until: None, deliveries_from: Instant::now() };
+    let deliveries_from = Instant::now();
+    let mut dispatcher = Dispatcher { services, leads_until: None, deliveries_from, owes_deliveries: false };
     let (mut tick, mut lost_tick, mut lead_tick) = (interval(TICK), interval(LOST_TICK), interval(LEAD_TICK));
     for ticks in [&mut tick, &mut lost_tick, &mut lead_tick] {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -46,6 +48,7 @@ pub(crate) async fn run(services: Services, shutdown: CancellationToken) -> anyh
             }
             _ = lost_tick.tick() => Round::Lost,
             () = storage.jobs.due().notified() => Round::Nudged,
+            () = sleep_until(dispatcher.deliveries_from), if dispatcher.owes_deliveries => Round::Owed,
             _ = tick.tick() => Round::Tick,
         };
         // A database that falls silent must not keep the process from leading again, nor from its end.
@@ -62,6 +65,8 @@ enum Round {
     Lost,
     /// Somebody said that a job is due.
     Nudged,
+    /// Somebody said so when it was too early for deliveries.
+    Owed,
     Tick,
 }
 
@@ -72,6 +77,8 @@ struct Dispatcher {
     /// To find a delivery that is due takes longer the more of them wait for their time, so no more than a part of the time
     /// is spent on it; each tick looks at all.
     deliveries_from: Instant,
+    /// Somebody said that a job is due before then.
+    owes_deliveries: bool,
 }
 
 impl Dispatcher {
@@ -83,8 +90,13 @@ impl Dispatcher {
             Round::Refill => self.ask_to_lead().await,
             Round::Lost => self.push_lost().await,
             Round::Nudged => {
-                let look_at_deliveries = Instant::now() >= self.deliveries_from;
-                self.dispatch_all(|kind| kind != JobKind::DeliverWebhook || look_at_deliveries).await;
+                self.owes_deliveries = Instant::now() < self.deliveries_from;
+                let not_yet = self.owes_deliveries;
+                self.dispatch_all(|kind| kind != JobKind::DeliverWebhook || !not_yet).await;
+            }
+            Round::Owed => {
+                self.owes_deliveries = false;
+                self.dispatch_all(|kind| kind == JobKind::DeliverWebhook).await;
             }
             Round::Tick => self.dispatch_all(|_| true).await,
         }

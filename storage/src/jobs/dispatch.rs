@@ -42,29 +42,39 @@ impl Jobs {
     /// Marks up to `at_most` due jobs of the kind as queued and returns them in the order in which to push them: by
     /// priority, then fewest queued and running jobs of the owner, then age. Of deliveries, no owner has more than
     /// [`DELIVERIES_AT_ONCE`] among them and under way: receivers that do not answer hold up nobody else's.
-    /// Looks at no more than a few hundred rows, however many wait.
+    /// Looks at no more than a few hundred rows, however many wait, unless all of these are of owners with their share.
     pub async fn dispatch(&self, kind: JobKind, at_most: usize) -> Result<Vec<JobId>> {
         let now = self.database.now();
-        let reader = self.database.reader();
-        let share = share(kind);
-        let mut due = candidates(kind, now, at_most);
-        if let Some(share) = share {
-            due = due.filter(Column::OwnerId.not_in_subquery(busy(kind, share).into_query()));
+        let due = candidates(kind, now, at_most);
+        let (seen, mut picked) = self.look(kind, due.clone(), at_most).await?;
+        if let Some(share) = share(kind).filter(|_| picked.is_empty() && seen >= WINDOW) {
+            let of_others = due.filter(Column::OwnerId.not_in_subquery(busy(kind, share).into_query()));
+            (_, picked) = self.look(kind, of_others, at_most).await?;
         }
-        let candidates: Vec<Candidate> = due.into_partial_model().all(reader).await?;
-        if candidates.is_empty() || at_most == 0 {
+        if picked.is_empty() {
             return Ok(vec![]);
         }
-        let owners = candidates.iter().map(|candidate| candidate.owner_id).collect();
-        let counted: Vec<(Uuid, i64)> = active(kind, owners).into_tuple().all(reader).await?;
-        let active = Active { by_owner: counted.into_iter().collect(), most: share.unwrap_or(i64::MAX) };
-        let picked = pick(candidates, active, at_most);
         let rows = returning(self.database.writer(), mark(&picked, now)).await?;
         let queued: HashSet<Uuid> = rows.into_iter().map(|row| row.id).collect();
         let dispatched: Vec<JobId> =
             picked.into_iter().filter(|id| queued.contains(id)).map(JobId::from).collect();
         dispatched.iter().for_each(|job| self.changed(*job));
         Ok(dispatched)
+    }
+
+    /// How many jobs are due, as far as is looked, and which of them are next.
+    async fn look(&self, kind: JobKind, due: Select<Entity>, at_most: usize) -> Result<(usize, Vec<Uuid>)> {
+        let reader = self.database.reader();
+        let candidates: Vec<Candidate> = due.into_partial_model().all(reader).await?;
+        let seen = candidates.len();
+        if seen == 0 || at_most == 0 {
+            return Ok((seen, vec![]));
+        }
+        let owners = candidates.iter().map(|candidate| candidate.owner_id).collect();
+        let counted: Vec<(Uuid, i64)> = active(kind, owners).into_tuple().all(reader).await?;
+        let most = share(kind).unwrap_or(i64::MAX);
+        let active = Active { by_owner: counted.into_iter().collect(), most };
+        Ok((seen, pick(candidates, active, at_most)))
     }
 
     /// How many jobs were pushed and not yet claimed, of the kinds of which there are some.

@@ -8,7 +8,7 @@ use tests::server::{Server, eventually};
 use tests::servers::Redis;
 use tests::user::User;
 
-/// Well before a wake-up counts as lost, which takes a minute.
+/// Until a job has ended whose wake-up is gone.
 const SOON: Duration = Duration::from_secs(20);
 
 struct Fixture {
