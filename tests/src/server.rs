@@ -170,13 +170,18 @@ impl Server {
         (self.child, self.url) = spawn(command, self.data.path(), (&self.settings, &self.log));
     }
 
+    /// What it was given, if anything.
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        self.settings.iter().rev().find(|(name, _)| name == key).map(|(_, text)| text.as_str())
+    }
+
     /// Files below the data directory that hold artifacts or work in progress: what a leak would leave.
     pub fn stored_files(&self) -> Vec<PathBuf> {
         let data = self.data_directory();
         let mut files: Vec<PathBuf> =
             ["objects", "staging", "work"].iter().flat_map(|name| files_below(&data.join(name))).collect();
-        let prefix = self.settings.iter().find(|(key, _)| key == "VOXMILL_S3_PREFIX");
-        if let (Some(back_ends), Some((_, prefix))) = (BackEnds::of_this_run(), prefix) {
+        let prefix = self.setting("VOXMILL_S3_PREFIX");
+        if let (Some(back_ends), Some(prefix)) = (BackEnds::of_this_run(), prefix) {
             files.extend(back_ends.store.files(prefix));
         }
         files

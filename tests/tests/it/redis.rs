@@ -87,5 +87,6 @@ async fn redis_is_spoken_to_over_tls() {
     assert_eq!(fixture.readiness().await, 200);
     let job = fixture.start().await;
     fixture.completes(&job).await;
-    assert_ne!(fixture.redis.cli(&["KEYS", "*"]), "", "its wake-up came by Redis");
+    let prefix = fixture.server.setting("VOXMILL_REDIS_PREFIX").unwrap_or("voxmill");
+    assert_ne!(fixture.redis.cli(&["KEYS", &format!("{prefix}:*")]), "", "its wake-up came by Redis");
 }
