@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let format = AudioFormat::Wav;
         let extraction = AudioExtraction { input, output, format, sample_rate, channels };
         let watch = Watch { cancel: &cancel, on_progress: &mut |_progress| () };
-        let report = runner.extract_audio(extraction, watch).await?;
+        let (report, _media) = runner.extract_audio(extraction, watch).await?;
         answer(&json!({ "seconds": report.duration_seconds }))?;
     }
     Ok(())

@@ -31,8 +31,11 @@ fn work() -> Result<Report, MediaError> {
     ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Error);
     let job = Job::new(assignment);
     match job.assignment.operation.clone() {
-        Operation::Probe { input } => probe::probe(&input, &job).map(Report::Media),
-        Operation::ExtractAudio(extraction) => extract::extract(&extraction, &job).map(Report::Audio),
+        Operation::Probe { input } => Ok(Report::Probed { media: probe::probe(&input, &job)? }),
+        Operation::ExtractAudio(extraction) => Ok(Report::Extracted {
+            report: extract::extract(&extraction, &job)?,
+            media: probe::probe(&extraction.output, &job)?,
+        }),
         Operation::DecodePcm(decoding) => {
             let extraction = AudioExtraction {
                 input: decoding.input,
@@ -41,9 +44,12 @@ fn work() -> Result<Report, MediaError> {
                 sample_rate: Some(decoding.sample_rate),
                 channels: Some(1),
             };
-            extract::extract(&extraction, &job).map(Report::Audio)
+            Ok(Report::Decoded { report: extract::extract(&extraction, &job)? })
         }
-        Operation::GenerateVideo(generation) => generate::generate(&generation, &job).map(Report::Video),
+        Operation::GenerateVideo(generation) => Ok(Report::Generated {
+            report: generate::generate(&generation, &job)?,
+            media: probe::probe(&generation.output, &job)?,
+        }),
     }
 }
 

@@ -229,7 +229,8 @@ pub(super) struct Walls {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum Report {
-    Media(MediaInfo),
-    Audio(AudioReport),
-    Video(VideoReport),
+    Probed { media: MediaInfo },
+    Decoded { report: AudioReport },
+    Extracted { report: AudioReport, media: MediaInfo },
+    Generated { report: VideoReport, media: MediaInfo },
 }

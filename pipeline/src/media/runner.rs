@@ -51,22 +51,26 @@ impl MediaRunner {
         let operation = Operation::Probe { input: absolute(input)? };
         let assignment = Assignment { operation, limits: self.limits.for_probe() };
         match self.run(assignment, Watch { cancel, on_progress: &mut |_progress| () }).await? {
-            Report::Media(info) => Ok(info),
-            Report::Audio(_) | Report::Video(_) => Err(wrong_report()),
+            Report::Probed { media } => Ok(media),
+            _other => Err(wrong_report()),
         }
     }
 
+    /// Also what a probe of the output finds, which costs no child of its own.
     pub async fn extract_audio(
         &self,
         extraction: AudioExtraction,
         watch: Watch<'_>,
-    ) -> Result<AudioReport, MediaError> {
+    ) -> Result<(AudioReport, MediaInfo), MediaError> {
         let extraction = AudioExtraction {
             input: absolute(&extraction.input)?,
             output: absolute(&extraction.output)?,
             ..extraction
         };
-        self.sound(Operation::ExtractAudio(extraction), watch).await
+        match self.work(Operation::ExtractAudio(extraction), watch).await? {
+            Report::Extracted { report, media } => Ok((report, media)),
+            _other => Err(wrong_report()),
+        }
     }
 
     pub async fn decode_pcm(
@@ -79,14 +83,18 @@ impl MediaRunner {
             output: absolute(&decoding.output)?,
             ..decoding
         };
-        self.sound(Operation::DecodePcm(decoding), watch).await
+        match self.work(Operation::DecodePcm(decoding), watch).await? {
+            Report::Decoded { report } => Ok(report),
+            _other => Err(wrong_report()),
+        }
     }
 
+    /// Also what a probe of the output finds, which costs no child of its own.
     pub async fn generate_video(
         &self,
         mut generation: VideoGeneration,
         watch: Watch<'_>,
-    ) -> Result<VideoReport, MediaError> {
+    ) -> Result<(VideoReport, MediaInfo), MediaError> {
         generation.video = absolute(&generation.video)?;
         generation.voice = absolute(&generation.voice)?;
         generation.output = absolute(&generation.output)?;
@@ -94,15 +102,8 @@ impl MediaRunner {
             track.path = absolute(&track.path)?;
         }
         match self.work(Operation::GenerateVideo(generation), watch).await? {
-            Report::Video(report) => Ok(report),
-            Report::Media(_) | Report::Audio(_) => Err(wrong_report()),
-        }
-    }
-
-    async fn sound(&self, operation: Operation, watch: Watch<'_>) -> Result<AudioReport, MediaError> {
-        match self.work(operation, watch).await? {
-            Report::Audio(report) => Ok(report),
-            Report::Media(_) | Report::Video(_) => Err(wrong_report()),
+            Report::Generated { report, media } => Ok((report, media)),
+            _other => Err(wrong_report()),
         }
     }
 

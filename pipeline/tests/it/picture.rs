@@ -25,7 +25,10 @@ fn request(bench: &Bench, video: &Path, voice: &Path) -> VideoGeneration {
 }
 
 async fn generate(bench: &Bench, request: &VideoGeneration) -> Result<VideoReport, MediaError> {
-    bench.runner.generate_video(request.clone(), unwatched(&bench.cancel)).await
+    let made = bench.runner.generate_video(request.clone(), unwatched(&bench.cancel)).await;
+    let (report, media) = made?;
+    assert_eq!(media, bench.runner.probe(&request.output, &bench.cancel).await?);
+    Ok(report)
 }
 
 /// Four seconds of tone that begin after one second of silence.

@@ -35,10 +35,11 @@ async fn sound_comes_out_in_every_format() {
             sample_rate: Some(16_000),
             channels: Some(2),
         };
-        let report = bench.runner.extract_audio(extraction, unwatched(&bench.cancel)).await.unwrap();
+        let (report, media) = bench.runner.extract_audio(extraction, unwatched(&bench.cancel)).await.unwrap();
         // The sound ends before the picture. MP3 and AAC round up to their frames.
         assert_near(report.duration_seconds, 9.375, 0.05);
         assert_eq!((report.sample_rate, report.channels), (16_000, 2));
+        assert_eq!(media, bench.runner.probe(&output, &bench.cancel).await.unwrap());
         assert_near(duration(&output), 9.375, 0.1);
         // A decoder of Opus always gives 48 kHz, whatever went in.
         let rate = if format == AudioFormat::Opus { "48000" } else { "16000" };
@@ -58,7 +59,8 @@ async fn without_a_wish_the_rate_and_channels_stay_where_the_format_has_them() {
             sample_rate: None,
             channels: None,
         };
-        let report = bench.runner.extract_audio(extraction, unwatched(&bench.cancel)).await.unwrap();
+        let (report, _media) =
+            bench.runner.extract_audio(extraction, unwatched(&bench.cancel)).await.unwrap();
         assert_eq!((report.sample_rate, report.channels), (rate, 2), "{format:?}");
     }
 }

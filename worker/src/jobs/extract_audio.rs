@@ -21,8 +21,7 @@ pub(crate) async fn run(context: &JobContext, parameters: &ExtractAudio) -> Resu
     };
     let on_progress = &mut |fraction| context.report("extracting", fraction as f32);
     let watch = Watch { cancel: &context.stop, on_progress };
-    let report = context.services.media.extract_audio(extraction, watch).await?;
-    let media = context.probe(&output).await?;
+    let (report, media) = context.services.media.extract_audio(extraction, watch).await?;
     Ok(Outcome {
         result: json!({
             "duration_seconds": report.duration_seconds,

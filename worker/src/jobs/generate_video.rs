@@ -32,8 +32,7 @@ pub(crate) async fn run(context: &JobContext, parameters: &GenerateVideo) -> Res
     };
     let on_progress = &mut |fraction| context.report("rendering", fraction as f32);
     let watch = Watch { cancel: &context.stop, on_progress };
-    let report = context.services.media.generate_video(generation, watch).await?;
-    let media = context.probe(&output).await?;
+    let (report, media) = context.services.media.generate_video(generation, watch).await?;
     Ok(Outcome {
         result: json!({
             "duration_seconds": report.duration_seconds,
