@@ -209,9 +209,6 @@ async fn refill(storage: &Storage) -> storage::error::Result<()> {
 }
 
 async fn dispatch(storage: &Storage, kind: JobKind, at_most: usize) -> storage::error::Result<()> {
-    if at_most == 0 {
-        return Ok(());
-    }
     for job in storage.jobs.dispatch(kind, at_most).await? {
         storage.queue.push(kind, job).await?;
     }

@@ -44,6 +44,9 @@ impl Jobs {
     /// [`DELIVERIES_AT_ONCE`] among them and under way: receivers that do not answer hold up nobody else's.
     /// Looks at no more than a few hundred rows, however many wait, unless all of these are of owners with their share.
     pub async fn dispatch(&self, kind: JobKind, at_most: usize) -> Result<Vec<JobId>> {
+        if at_most == 0 {
+            return Ok(vec![]);
+        }
         let now = self.database.now();
         let due = candidates(kind, now, at_most);
         let (seen, mut picked) = self.look(kind, due.clone(), at_most).await?;
@@ -60,21 +63,6 @@ impl Jobs {
             picked.into_iter().filter(|id| queued.contains(id)).map(JobId::from).collect();
         dispatched.iter().for_each(|job| self.changed(*job));
         Ok(dispatched)
-    }
-
-    /// How many jobs are due, as far as is looked, and which of them are next.
-    async fn look(&self, kind: JobKind, due: Select<Entity>, at_most: usize) -> Result<(usize, Vec<Uuid>)> {
-        let reader = self.database.reader();
-        let candidates: Vec<Candidate> = due.into_partial_model().all(reader).await?;
-        let seen = candidates.len();
-        if seen == 0 || at_most == 0 {
-            return Ok((seen, vec![]));
-        }
-        let owners = candidates.iter().map(|candidate| candidate.owner_id).collect();
-        let counted: Vec<(Uuid, i64)> = active(kind, owners).into_tuple().all(reader).await?;
-        let most = share(kind).unwrap_or(i64::MAX);
-        let active = Active { by_owner: counted.into_iter().collect(), most };
-        Ok((seen, pick(candidates, active, at_most)))
     }
 
     /// How many jobs were pushed and not yet claimed, of the kinds of which there are some.
@@ -140,6 +128,21 @@ impl Jobs {
                 }))
             };
         rows.into_iter().filter_map(counted).collect()
+    }
+
+    /// How many jobs are due, as far as is looked, and which of them are next.
+    async fn look(&self, kind: JobKind, due: Select<Entity>, at_most: usize) -> Result<(usize, Vec<Uuid>)> {
+        let reader = self.database.reader();
+        let candidates: Vec<Candidate> = due.into_partial_model().all(reader).await?;
+        let seen = candidates.len();
+        if seen == 0 {
+            return Ok((0, vec![]));
+        }
+        let owners = candidates.iter().map(|candidate| candidate.owner_id).collect();
+        let counted: Vec<(Uuid, i64)> = active(kind, owners).into_tuple().all(reader).await?;
+        let most = share(kind).unwrap_or(i64::MAX);
+        let active = Active { by_owner: counted.into_iter().collect(), most };
+        Ok((seen, pick(candidates, active, at_most)))
     }
 }
 
