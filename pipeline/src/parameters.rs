@@ -58,7 +58,8 @@ impl JobKind {
     }
 }
 
-/// What one job does. Stored in its row as JSON, so a field may be added but never change its meaning.
+/// What one job does. Stored in its row as JSON, so a field may be added but never change its meaning. A worker leaves a
+/// job with a field that it does not know to a newer one; so an added field is left out of the JSON where it says nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Parameters {
@@ -71,6 +72,7 @@ pub enum Parameters {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ExtractAudio {
     pub video_file_id: Uuid,
     pub audio_format: AudioFormat,
@@ -81,6 +83,7 @@ pub struct ExtractAudio {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Transcribe {
     pub audio_file_id: Uuid,
     /// One of [`languages::TRANSCRIBED`]; none finds out.
@@ -94,6 +97,7 @@ pub struct Transcribe {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CloneVoice {
     /// Spoken as one track; ignored where there are segments.
     pub text_content: Option<String>,
@@ -109,6 +113,7 @@ pub struct CloneVoice {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GenerateVideo {
     pub original_video_id: Uuid,
     pub cloned_audio_id: Uuid,
@@ -122,12 +127,14 @@ pub struct GenerateVideo {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DeliverWebhook {
     /// What is said to whom stands in the row of the delivery.
     pub delivery_id: Uuid,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TimedText {
     /// Seconds from the start of the track.
     pub start: f64,

@@ -8,6 +8,7 @@ use models::{EngineError, Observer};
 use pipeline::failure::Failure;
 use pipeline::media::{MediaError, MediaErrorCode};
 use pipeline::media_info::MediaInfo;
+use pipeline::parameters::Parameters;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +24,7 @@ const OUTAGE: Duration = Duration::from_secs(60);
 pub(crate) struct JobContext {
     pub services: Services,
     pub job: Job,
+    pub parameters: Parameters,
     pub lease: Lease,
     /// Private to this attempt; removed when it ends.
     pub directory: PathBuf,

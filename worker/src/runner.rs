@@ -57,8 +57,8 @@ enum Watched {
 }
 
 /// Runs the claimed job to its end and writes that end into its row. `hand_back` ends it early, without a trace.
-pub(crate) async fn run(services: Services, claim: Claim, hand_back: CancellationToken) {
-    let Claim { mut job, lease, hold } = claim;
+pub(crate) async fn run(services: Services, mut claim: Claim, hand_back: CancellationToken) {
+    let Claim { job, lease, .. } = &claim;
     let kind = job.kind.as_str();
     let span = tracing::info_span!(
         "job",
@@ -72,11 +72,12 @@ pub(crate) async fn run(services: Services, claim: Claim, hand_back: Cancellatio
         otel.status_code = Empty,
     );
     // Each attempt continues what submitted the job; whom it calls is called by the attempt.
-    job.trace_parent = trace::join(&span, job.trace_parent);
+    claim.job.trace_parent = trace::join(&span, job.trace_parent);
+    let job = &claim.job;
     async {
         tracing::info!("started {kind} job {}", job.id);
         let started = Instant::now();
-        let ended = see_through(&services, &job, &lease, &hand_back).await;
+        let ended = see_through(&services, &claim, &hand_back).await;
         let seconds = started.elapsed().as_secs_f64();
         match ended {
             Ok(end) => {
@@ -96,7 +97,6 @@ pub(crate) async fn run(services: Services, claim: Claim, hand_back: Cancellatio
     }
     .instrument(span)
     .await;
-    drop(hold);
 }
 
 /// Empties the directory that jobs run in. Whatever is there belongs to a process that is gone.
@@ -112,10 +112,10 @@ pub(crate) async fn clear(work_directory: &Path) -> anyhow::Result<()> {
 /// The word for how the job ended.
 async fn see_through(
     services: &Services,
-    job: &Job,
-    lease: &Lease,
+    claim: &Claim,
     hand_back: &CancellationToken,
 ) -> storage::error::Result<&'static str> {
+    let Claim { job, parameters, lease, .. } = claim;
     let started = Instant::now();
     let directory = services.config.work_directory.join(job.id.to_string()).join(lease.epoch.to_string());
     let first = stage::stages(job.kind).first().map_or("", |stage| stage.name);
@@ -124,6 +124,7 @@ async fn see_through(
     let context = JobContext {
         services: services.clone(),
         job: job.clone(),
+        parameters: parameters.clone(),
         lease: *lease,
         directory: directory.clone(),
         progress,

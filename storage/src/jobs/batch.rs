@@ -3,7 +3,7 @@
 use super::{
     Idempotency, Job, Jobs, NewJob, Submitted,
     inputs::Named,
-    submit::{Line, ask_next_turn, check_project_and_room, insert_inputs_of, keep_key, row, same},
+    submit::{Line, ask_next_turn, check_project_and_room, inputs, insert_inputs, keep_key, row, same},
 };
 use crate::{
     error::{Error, Result},
@@ -93,7 +93,7 @@ impl Jobs {
         check_project_and_room(&transaction, (owner, None), self.default_quota_bytes).await?;
         let id = BatchId::new();
         let mut turns: HashMap<JobKind, i64> = HashMap::new();
-        let mut rows = vec![];
+        let (mut rows, mut needed) = (vec![], vec![]);
         for BatchJob { parameters, callback } in jobs {
             let kind = parameters.kind();
             // None of the rows is there yet, so each counts up from the one before it.
@@ -113,13 +113,15 @@ impl Jobs {
                 builtin_voices: vec![],
                 callback,
             };
-            rows.push(Model { batch_id: Some(id.into()), ..row(&new, turn, now)? });
+            let row = Model { batch_id: Some(id.into()), ..row(&new, turn, now)? };
+            needed.push(inputs(row.id.into(), &new.parameters));
+            rows.push(row);
         }
         insert_all(&transaction, &rows).await?;
-        let jobs = rows.into_iter().map(Job::try_from).collect::<Result<Vec<_>>>()?;
-        for chunk in jobs.chunks(ROWS) {
-            insert_inputs_of(&transaction, chunk).await?;
+        for chunk in needed.chunks(ROWS) {
+            insert_inputs(&transaction, chunk.iter().flatten().copied().collect()).await?;
         }
+        let jobs = rows.into_iter().map(Job::try_from).collect::<Result<Vec<_>>>()?;
         let first = jobs.first().ok_or_else(|| Error::input("jobs", "must not be empty"))?.id;
         if let Some(idempotency) = idempotency {
             keep_key(&transaction, (owner, idempotency), (first, now)).await?;

@@ -8,7 +8,10 @@ use crate::{
     rows::jobs::{Column, Entity, Model},
 };
 use chrono::{DateTime, Utc};
-use pipeline::{parameters::JobKind, state::JobState};
+use pipeline::{
+    parameters::{JobKind, Parameters},
+    state::JobState,
+};
 use sea_orm::{
     ColumnTrait, EntityTrait, ExprTrait, QueryFilter, UpdateMany,
     sea_query::{CaseStatement, Expr},
@@ -29,6 +32,7 @@ const FOR_OTHERS: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Claim {
     pub job: Job,
+    pub parameters: Parameters,
     pub lease: Lease,
     /// As long as it is kept, this process does not take the job for one whose worker died.
     pub hold: Hold,
@@ -130,10 +134,10 @@ impl Jobs {
         let Some(row) = returning(self.database.writer(), change).await?.pop() else { return Ok(None) };
         let lease = Lease::of(&row)?;
         let hold = self.held.hold(lease);
-        match Job::try_from(row) {
-            Ok(job) => {
+        match readable(row) {
+            Ok((job, parameters)) => {
                 self.changed(id);
-                Ok(Some(Claim { job, lease, hold }))
+                Ok(Some(Claim { job, parameters, lease, hold }))
             }
             Err(unreadable) => {
                 self.put_back(&lease, FOR_OTHERS).await?;
@@ -184,6 +188,11 @@ impl Jobs {
             .await?;
         Ok(ended.rows_affected)
     }
+}
+
+fn readable(row: Model) -> Result<(Job, Parameters)> {
+    let parameters = serde_json::from_value(row.parameters.clone())?;
+    Ok((row.try_into()?, parameters))
 }
 
 /// Narrows a change to the job of the lease, as long as it is held.

@@ -37,12 +37,7 @@ use crate::{
     rows::jobs::{Column, Entity, Model},
 };
 use chrono::{DateTime, Utc};
-use pipeline::{
-    failure::Failure,
-    parameters::{JobKind, Parameters},
-    state::JobState,
-    trace::TraceParent,
-};
+use pipeline::{failure::Failure, parameters::JobKind, state::JobState, trace::TraceParent};
 use sea_orm::{
     ConnectionTrait, EntityTrait, ExprTrait, FromQueryResult, QueryTrait, UpdateMany, sea_query::Expr,
 };
@@ -56,7 +51,6 @@ pub struct Job {
     pub owner: UserId,
     pub kind: JobKind,
     pub state: JobState,
-    pub parameters: Parameters,
     /// Higher comes first.
     pub priority: i32,
     /// How often it was begun; 1 during the first attempt.
@@ -148,7 +142,6 @@ impl TryFrom<Model> for Job {
             owner: row.owner_id.into(),
             kind: kind(&row.kind)?,
             state: state(&row.state)?,
-            parameters: serde_json::from_value(row.parameters)?,
             priority: row.priority,
             attempt: row.attempt.unsigned_abs(),
             crashes: row.crashes.unsigned_abs(),

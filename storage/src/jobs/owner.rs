@@ -21,7 +21,7 @@ use crate::{
     webhooks,
 };
 use pipeline::{
-    parameters::JobKind,
+    parameters::{JobKind, Parameters},
     state::{JobState, JobStatus},
 };
 use sea_orm::{
@@ -124,11 +124,13 @@ impl Jobs {
     pub async fn retry(&self, owner: UserId, id: JobId) -> Result<Job> {
         let now = self.database.now();
         let transaction = self.database.begin(owner).await?;
-        let failed = Job::try_from(owned_alone(&transaction, owner, id).await?)?;
+        let row = owned_alone(&transaction, owner, id).await?;
+        let parameters: Parameters = serde_json::from_value(row.parameters.clone())?;
+        let failed = Job::try_from(row)?;
         if failed.state != JobState::Failed {
             return Err(Conflict::JobNotFailed.into());
         }
-        Named::find(&transaction, owner, once(&failed.parameters)).await?.check_files(&failed.parameters)?;
+        Named::find(&transaction, owner, once(&parameters)).await?.check_files(&parameters)?;
         let line = Line { kind: failed.kind, priority: failed.priority };
         let change = update()
             .col_expr(Column::State, Expr::value(JobState::Waiting.as_str()))

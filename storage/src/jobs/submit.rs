@@ -78,7 +78,7 @@ impl Jobs {
         named.check(&new.parameters, &new.builtin_voices)?;
         check_project_and_room(&transaction, (new.owner, new.project), self.default_quota_bytes).await?;
         let job = insert(&transaction, &new, now).await?;
-        insert_inputs(&transaction, job.id, &job.parameters).await?;
+        insert_inputs(&transaction, inputs(job.id, &new.parameters)).await?;
         if let Some(idempotency) = new.idempotency {
             keep_key(&transaction, (new.owner, idempotency), (job.id, now)).await?;
         }
@@ -163,30 +163,20 @@ pub(super) struct Line {
     pub(super) priority: i32,
 }
 
-/// Notes which files the job needs, so that they cannot be deleted meanwhile.
-pub(super) async fn insert_inputs(
-    database: &impl ConnectionTrait,
-    job: JobId,
-    parameters: &Parameters,
-) -> Result<()> {
-    insert_needs(database, needs(job, parameters)).await
-}
-
-/// As [`insert_inputs`], of many jobs at once.
-pub(super) async fn insert_inputs_of(database: &impl ConnectionTrait, jobs: &[Job]) -> Result<()> {
-    let needs = jobs.iter().flat_map(|job| needs(job.id, &job.parameters)).collect();
-    insert_needs(database, needs).await
-}
-
-fn needs(job: JobId, parameters: &Parameters) -> BTreeSet<(JobId, Uuid)> {
+/// Which files a job needs.
+pub(super) fn inputs(job: JobId, parameters: &Parameters) -> BTreeSet<(JobId, Uuid)> {
     parameters.inputs().into_iter().map(|input| (job, input.file_id)).collect()
 }
 
-async fn insert_needs(database: &impl ConnectionTrait, needs: BTreeSet<(JobId, Uuid)>) -> Result<()> {
-    if needs.is_empty() {
+/// Notes which files jobs need, so that they cannot be deleted meanwhile.
+pub(super) async fn insert_inputs(
+    database: &impl ConnectionTrait,
+    inputs: BTreeSet<(JobId, Uuid)>,
+) -> Result<()> {
+    if inputs.is_empty() {
         return Ok(());
     }
-    let rows = needs
+    let rows = inputs
         .into_iter()
         .map(|(job, file)| job_inputs::ActiveModel { job_id: Set(job.into()), file_id: Set(file) });
     job_inputs::Entity::insert_many(rows).exec_without_returning(database).await?;

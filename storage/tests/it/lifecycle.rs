@@ -9,6 +9,7 @@ use pipeline::{
     state::JobState,
 };
 use sea_orm::ConnectionTrait as _;
+use serde_json::Value;
 use std::time::Duration;
 use storage::{
     error::{Conflict, Error},
@@ -266,23 +267,29 @@ async fn a_job_handed_back_runs_at_once_and_keeps_its_attempt() {
 async fn a_job_that_only_a_newer_version_can_read_is_left_to_one() {
     let world = World::new().await;
     let ada = world.user("ada").await;
-    let job = world.job(ada).await;
+    let new = transcribe(ada, world.audio(ada).await);
+    let parameters = serde_json::to_value(&new.parameters).unwrap();
+    let job = world.submit(new).await;
     let jobs = &world.storage.jobs;
     let database = sea_orm::Database::connect(world.config.database_url.as_str()).await.unwrap();
-    let write = async |parameters: String| {
+    let write = async |parameters: &Value| {
         let statement = format!("UPDATE jobs SET parameters = '{parameters}'");
         database.execute_unprepared(&statement).await.unwrap();
     };
-    write(r#"{"kind": "transcribe", "of": "tomorrow"}"#.to_owned()).await;
+    let mut of_tomorrow = parameters.clone();
+    of_tomorrow["whisper_back"] = true.into();
+    write(&of_tomorrow).await;
+    assert_eq!(jobs.find(ada, job.id).await.unwrap(), job, "it can be shown");
     assert_eq!(world.dispatch(10).await, [job.id]);
     assert!(jobs.claim(job.id, "of yesterday").await.is_err());
     assert!(world.dispatch(10).await.is_empty(), "not at once, again and again");
 
-    write(serde_json::to_string(&job.parameters).unwrap()).await;
+    write(&parameters).await;
     world.pass(11);
     assert_eq!(world.dispatch(10).await, [job.id]);
     let claim = jobs.claim(job.id, "of today").await.unwrap().unwrap();
     assert_eq!((claim.job.attempt, claim.job.crashes), (1, 0));
+    assert_eq!(serde_json::to_value(claim.parameters).unwrap(), parameters);
 }
 
 #[tokio::test]

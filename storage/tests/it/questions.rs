@@ -189,7 +189,7 @@ async fn ask(world: &World, owner: UserId) -> JobId {
     let new =
         NewQuestion { owner, question: preview(), request_id: Some("a request".into()), trace_parent: None };
     let job = world.storage.jobs.ask(new).await.unwrap();
-    assert_eq!((job.owner, &job.parameters), (owner, &Parameters::AnswerSpeech(preview())));
+    assert_eq!((job.owner, job.kind), (owner, KIND));
     job.id
 }
 
@@ -205,7 +205,9 @@ fn preview() -> SpeechQuestion {
 async fn take(world: &World, id: JobId) -> Lease {
     let jobs = &world.storage.jobs;
     assert_eq!(jobs.dispatch(KIND, 10).await.unwrap(), [id]);
-    jobs.claim(id, "worker").await.unwrap().unwrap().lease
+    let claim = jobs.claim(id, "worker").await.unwrap().unwrap();
+    assert_eq!(claim.parameters, Parameters::AnswerSpeech(preview()));
+    claim.lease
 }
 
 /// The name of the object with the answer.

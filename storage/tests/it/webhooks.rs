@@ -235,7 +235,7 @@ async fn nobody_sees_the_jobs_that_tell() {
     let jobs = &world.storage.jobs;
     let claim = world.claim_run().await;
     let run = claim.job.id;
-    let Parameters::DeliverWebhook(parameters) = &claim.job.parameters else { panic!("{claim:?}") };
+    let Parameters::DeliverWebhook(parameters) = &claim.parameters else { panic!("{claim:?}") };
     assert_eq!((claim.job.owner, parameters.delivery_id), (ada, delivery.id.as_uuid()));
     let filter = JobFilter::default();
     let listed = jobs.list(ada, &filter, &Page::first()).await.unwrap().items;

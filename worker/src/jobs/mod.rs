@@ -11,7 +11,7 @@ use crate::context::{JobContext, JobError, Outcome};
 use pipeline::parameters::Parameters;
 
 pub(crate) async fn run(context: &JobContext) -> Result<Outcome, JobError> {
-    match &context.job.parameters {
+    match &context.parameters {
         Parameters::ExtractAudio(parameters) => extract_audio::run(context, parameters).await,
         Parameters::Transcribe(parameters) => transcribe::run(context, parameters).await,
         Parameters::CloneVoice(parameters) => clone_voice::run(context, parameters).await,
