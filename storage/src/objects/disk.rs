@@ -22,6 +22,9 @@ use std::{
 };
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
+/// About so many objects are listed at once.
+const LISTED: usize = 1000;
+
 #[derive(Clone, Debug)]
 pub struct DiskObjects {
     objects: PathBuf,
@@ -59,7 +62,11 @@ impl Objects for DiskObjects {
             link_or_copy(&from, staged.as_path())?;
             let meta = hash(staged.as_path())?;
             fs::File::open(staged.as_path())?.sync_all()?;
-            move_into_place(staged.as_path(), &to, &root)?;
+            match fs::metadata(&to) {
+                Ok(there) if there.len() == meta.size_bytes => {}
+                Ok(_) => return Err(io::Error::other("an object of another size has the key")),
+                Err(_absent) => move_into_place(staged.as_path(), &to, &root)?,
+            }
             Ok(meta)
         })
         .await
@@ -108,8 +115,23 @@ impl Objects for DiskObjects {
     }
 
     fn pages<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<Vec<(ObjectKey, SystemTime)>>> {
-        let (root, prefix) = (self.objects.clone(), prefix.to_owned());
-        stream::once(blocking(move || list(&root, &prefix))).boxed()
+        let root = &self.objects;
+        let start = prefix.rsplit_once('/').map_or(root.clone(), |(directory, _)| root.join(directory));
+        stream::try_unfold(None, move |walk: Option<Vec<fs::ReadDir>>| {
+            let (start, root, prefix) = (start.clone(), root.clone(), prefix.to_owned());
+            let next = move || {
+                let mut walk = match walk {
+                    Some(walk) => walk,
+                    None => entries(&start)?.into_iter().collect(),
+                };
+                Ok((list(&root, &mut walk, &prefix)?, walk))
+            };
+            async {
+                let (found, walk) = blocking(next).await?;
+                Ok((!found.is_empty()).then_some((found, Some(walk))))
+            }
+        })
+        .boxed()
     }
 
     async fn ping(&self) -> Result<()> {
@@ -202,35 +224,37 @@ fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn list(root: &Path, prefix: &str) -> io::Result<Vec<(ObjectKey, SystemTime)>> {
+/// The next objects on a walk through directories whose keys start so; none at its end.
+fn list(root: &Path, walk: &mut Vec<fs::ReadDir>, prefix: &str) -> io::Result<Vec<(ObjectKey, SystemTime)>> {
     let mut found = vec![];
-    let start = prefix.rsplit_once('/').map_or(root.to_owned(), |(directory, _)| root.join(directory));
-    let mut directories = vec![start];
-    while let Some(directory) = directories.pop() {
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
-            Err(cause) => return Err(cause),
+    while found.len() < LISTED
+        && let Some(innermost) = walk.last_mut()
+    {
+        let Some(entry) = innermost.next().transpose()? else {
+            walk.pop();
+            continue;
         };
-        for entry in entries {
-            let entry = entry?;
-            let path = entry.path();
-            if entry.file_type()?.is_dir() {
-                directories.push(path);
-                continue;
-            }
-            let key = path
-                .strip_prefix(root)
-                .ok()
-                .and_then(Path::to_str)
-                .and_then(|key| ObjectKey::parse(key).ok());
-            // An object that went away meanwhile is no longer listed.
-            if let (Some(key), Ok(meta)) = (key, entry.metadata())
-                && key.as_str().starts_with(prefix)
-            {
-                found.push((key, meta.modified()?));
-            }
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            walk.extend(entries(&path)?);
+            continue;
+        }
+        let key =
+            path.strip_prefix(root).ok().and_then(Path::to_str).and_then(|key| ObjectKey::parse(key).ok());
+        // An object that went away meanwhile is no longer listed.
+        if let (Some(key), Ok(meta)) = (key, entry.metadata())
+            && key.as_str().starts_with(prefix)
+        {
+            found.push((key, meta.modified()?));
         }
     }
     Ok(found)
+}
+
+/// None where the directory is not there.
+fn entries(directory: &Path) -> io::Result<Option<fs::ReadDir>> {
+    match fs::read_dir(directory) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        entries => entries.map(Some),
+    }
 }

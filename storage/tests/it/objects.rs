@@ -1,8 +1,12 @@
 //! What every back end of objects must do, whatever it keeps them in.
 
-use crate::back_end::{self, FLEET};
+use crate::{
+    back_end::{self, FLEET},
+    servers::S3,
+};
 use std::{
     collections::HashSet,
+    fs::File,
     time::{Duration, SystemTime},
 };
 use storage::{
@@ -31,6 +35,7 @@ async fn contract(objects: &dyn Objects) {
     a_staged_object_is_hashed_and_published_whole(objects).await;
     what_is_dropped_before_it_is_published_is_gone(objects).await;
     a_published_file_is_its_copy(objects).await;
+    a_published_file_stays(objects).await;
     an_empty_object_is_one(objects).await;
     ranges_are_clamped(objects).await;
     an_absent_object_is_not_found(objects).await;
@@ -86,6 +91,28 @@ async fn a_published_file_is_its_copy(objects: &dyn Objects) {
     assert!(objects.fetch(&key, &to).await.is_err(), "what is there is not overwritten");
     std::fs::remove_file(&to).unwrap();
     assert_eq!(read(objects, &key).await, b"hello");
+}
+
+async fn a_published_file_stays(objects: &dyn Objects) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("from");
+    // Also one that goes in parts to a store.
+    for size in [5_u64, 17 << 20] {
+        for unconditional in ["", S3::UNCONDITIONAL] {
+            let write = |size| File::create_new(&path).unwrap().set_len(size).unwrap();
+            let key = key(&format!("jobs/1/{size}{unconditional}/out.wav"));
+            write(size);
+            objects.publish_file(&path, &key).await.unwrap();
+            objects.publish_file(&path, &key).await.unwrap();
+            // The object may share its bytes.
+            std::fs::remove_file(&path).unwrap();
+            write(size + 1);
+            let keeps = !FLEET || unconditional.is_empty();
+            assert_eq!(objects.publish_file(&path, &key).await.is_err(), keeps, "{key}");
+            assert_eq!(read(objects, &key).await.len() as u64, if keeps { size } else { size + 1 });
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
 }
 
 async fn ranges_are_clamped(objects: &dyn Objects) {

@@ -27,6 +27,9 @@ impl S3 {
     pub const ACCESS_KEY: &str = "GK00112233445566778899aabb";
     pub const SECRET_KEY: &str = "5ec7e70f7e57500112233445566778899aabbccddeeff5ec7e70f7e575001122";
 
+    /// In the names of objects for which the store knows no conditions, as many do not.
+    pub const UNCONDITIONAL: &str = "unconditional";
+
     pub fn start() -> Self {
         let directory = directory("s3");
         std::fs::create_dir(directory.path().join(Self::BUCKET)).unwrap();
@@ -137,6 +140,7 @@ impl s3s::S3 for Store {
     }
 
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        judge(&req.input.key, req.input.if_none_match.as_ref())?;
         self.files.put_object(req).await
     }
 
@@ -251,6 +255,7 @@ impl s3s::S3 for Store {
         &self,
         req: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        judge(&req.input.key, req.input.if_none_match.as_ref())?;
         let _turn = self.joining.lock().await;
         let name = req.input.upload_id.clone();
         let parts = req.input.multipart_upload.as_ref().and_then(|upload| upload.parts.clone());
@@ -277,5 +282,12 @@ impl s3s::S3 for Store {
         let answer = self.files.abort_multipart_upload(req).await?;
         self.end(&name);
         Ok(answer)
+    }
+}
+
+fn judge(key: &str, condition: Option<&ETagCondition>) -> S3Result<()> {
+    match condition {
+        Some(_) if key.contains(S3::UNCONDITIONAL) => Err(s3_error!(NotImplemented)),
+        Some(_) | None => Ok(()),
     }
 }

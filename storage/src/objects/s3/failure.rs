@@ -52,6 +52,11 @@ where
     }
 }
 
+/// Whether an object is there that was to be kept.
+pub(super) fn is_taken<E: ProvideErrorMetadata>(cause: &SdkError<E, HttpResponse>) -> bool {
+    cause.code() == Some("PreconditionFailed")
+}
+
 /// Whether the store does not have what was asked for.
 pub(super) fn is_unsupported<E>(cause: &SdkError<E, HttpResponse>) -> bool {
     let status = cause.raw_response().map(|answer| answer.status().as_u16());

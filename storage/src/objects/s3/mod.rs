@@ -22,7 +22,7 @@ use aws_sdk_s3::{
     presigning::PresigningConfig,
     types::{ChecksumAlgorithm, Delete, ObjectIdentifier},
 };
-use failure::{failed, is_unsupported};
+use failure::{failed, is_taken, is_unsupported};
 use futures_util::{
     Stream, StreamExt,
     stream::{self, BoxStream},
@@ -92,6 +92,21 @@ pub(crate) struct Bucket {
     buffers: Arc<Semaphore>,
 }
 
+/// What becomes of an object that has the key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Former {
+    Replaced,
+    /// It stays, where the store can tell that there is one.
+    Kept,
+}
+
+impl Former {
+    /// What to send as `If-None-Match`.
+    fn condition(self) -> Option<String> {
+        (self == Self::Kept).then(|| "*".to_owned())
+    }
+}
+
 impl S3Objects {
     /// Uses `staging/` of the directory, which it makes, and the bucket, which must be there: the error says what to
     /// do where it is not.
@@ -115,13 +130,13 @@ impl Objects for S3Objects {
         if staged.stored.as_ref().is_some_and(|stored| stored.key == *key) {
             return Ok(());
         }
-        self.bucket.upload(staged.path(), staged.size_bytes, key).await
+        self.bucket.upload(staged.path(), staged.size_bytes, key, Former::Replaced).await
     }
 
     async fn publish_file(&self, from: &Path, key: &ObjectKey) -> Result<ObjectMeta> {
         let path = from.to_owned();
         let meta = tokio::task::spawn_blocking(move || hash(&path)).await.map_err(Error::internal)??;
-        self.bucket.upload(from, meta.size_bytes, key).await?;
+        self.bucket.upload(from, meta.size_bytes, key, Former::Kept).await?;
         Ok(meta)
     }
 
@@ -187,16 +202,31 @@ impl Bucket {
         ObjectKey::parse(full.strip_prefix(&self.prefix)?).ok()
     }
 
-    async fn upload(&self, path: &Path, size: u64, key: &ObjectKey) -> Result<()> {
+    async fn upload(&self, path: &Path, size: u64, key: &ObjectKey, former: Former) -> Result<()> {
         if size > LARGEST_SINGLE {
-            return self.upload_in_parts(path, size, key).await;
+            return self.upload_in_parts(path, size, key, former).await;
         }
         let piece = self.read(path, 0..size).await?;
         let request = self.client.put_object().bucket(&self.name).key(self.full(key));
         // The bytes are in memory, so their checksums go in the head of the request, which every store understands.
         let request = request.checksum_algorithm(ChecksumAlgorithm::Crc32).body(piece.bytes.into());
-        request.send().await.map_err(|cause| failed("PutObject", cause))?;
-        Ok(())
+        match request.set_if_none_match(former.condition()).send().await {
+            Ok(_) => Ok(()),
+            Err(cause) if is_taken(&cause) => self.make_sure_of(key, size).await,
+            Err(cause) if former == Former::Kept && is_unsupported(&cause) => {
+                Box::pin(self.upload(path, size, key, Former::Replaced)).await
+            }
+            Err(cause) => Err(failed("PutObject", cause)),
+        }
+    }
+
+    /// [`Error::NotFound`] where the object is not there, and another where it is of another size.
+    async fn make_sure_of(&self, key: &ObjectKey, size: u64) -> Result<()> {
+        match self.size(key).await? {
+            Some(stored) if stored == size => Ok(()),
+            Some(_) => Err(Error::internal("an object of another size has the key")),
+            None => Err(Error::NotFound),
+        }
     }
 
     pub(crate) async fn delete(&self, key: &ObjectKey) -> Result<()> {

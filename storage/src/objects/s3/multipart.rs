@@ -1,6 +1,11 @@
 //! Objects too large for one request, in parts.
 
-use super::{AT_ONCE, Bucket, PART_SIZE, connect::timeouts, failed, failure::is_unsupported};
+use super::{
+    AT_ONCE, Bucket, Former, PART_SIZE,
+    connect::timeouts,
+    failed,
+    failure::{is_taken, is_unsupported},
+};
 use crate::{
     error::{Error, Result},
     objects::{ObjectKey, PREFIXES},
@@ -34,13 +39,19 @@ pub(super) struct Piece {
 
 impl Bucket {
     /// Nothing is left in the store unless all of it is.
-    pub(super) async fn upload_in_parts(&self, path: &Path, size: u64, key: &ObjectKey) -> Result<()> {
+    pub(super) async fn upload_in_parts(
+        &self,
+        path: &Path,
+        size: u64,
+        key: &ObjectKey,
+        former: Former,
+    ) -> Result<()> {
         let request = self.client.create_multipart_upload().bucket(&self.name).key(self.full(key));
         let begun = request.checksum_algorithm(ChecksumAlgorithm::Crc32).send().await;
         let begun = begun.map_err(|cause| failed("CreateMultipartUpload", cause))?;
         let multipart = named(key, begun.upload_id())?;
         let outcome = match self.upload_parts(path, size, &multipart).await {
-            Ok(parts) => self.complete(&multipart, parts, size).await,
+            Ok(parts) => self.complete(&multipart, parts, size, former).await,
             Err(error) => Err(error),
         };
         if outcome.is_err()
@@ -88,23 +99,25 @@ impl Bucket {
         multipart: &Multipart,
         parts: Vec<CompletedPart>,
         size: u64,
+        former: Former,
     ) -> Result<()> {
         let request = self.client.complete_multipart_upload().bucket(&self.name);
         let request = request.key(self.full(&multipart.key)).upload_id(&multipart.name);
-        let request =
-            request.multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build());
+        let all = CompletedMultipartUpload::builder().set_parts(Some(parts.clone())).build();
+        let request = request.multipart_upload(all).set_if_none_match(former.condition());
         let patience = Builder::new().timeout_config(timeouts(self.patience * JOINING));
         match request.customize().config_override(patience).send().await {
             Ok(_) => {}
             // A first attempt did it, or another process; or it is lost, which the look at the object tells.
             Err(cause) if cause.code() == Some("NoSuchUpload") => {}
+            // The parts are of no use any more.
+            Err(cause) if is_taken(&cause) => self.abort(multipart).await?,
+            Err(cause) if former == Former::Kept && is_unsupported(&cause) => {
+                return Box::pin(self.complete(multipart, parts, size, Former::Replaced)).await;
+            }
             Err(cause) => return Err(failed("CompleteMultipartUpload", cause)),
         }
-        match self.size(&multipart.key).await? {
-            Some(stored) if stored == size => Ok(()),
-            Some(_) => Err(Error::internal("the object store joined parts to an object of another size")),
-            None => Err(Error::NotFound),
-        }
+        self.make_sure_of(&multipart.key, size).await
     }
 
     /// One that is not there any more is fine.

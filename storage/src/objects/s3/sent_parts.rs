@@ -1,6 +1,6 @@
 //! Objects that clients send in parts, in any order. The bytes come through us, or straight from them.
 
-use super::{AT_ONCE, Bucket, Multipart, failed, for_a_while, multipart::named};
+use super::{AT_ONCE, Bucket, Former, Multipart, failed, for_a_while, multipart::named};
 use crate::{
     error::{Error, Result},
     objects::ObjectKey,
@@ -78,7 +78,7 @@ impl Bucket {
         let completed = |part: StoredPart| {
             CompletedPart::builder().part_number(part.number.cast_signed()).e_tag(part.tag).build()
         };
-        self.complete(multipart, parts.into_iter().map(completed).collect(), size).await
+        self.complete(multipart, parts.into_iter().map(completed).collect(), size, Former::Replaced).await
     }
 
     /// An upload in parts like `of`, whose object has been made, with the same parts; the object is left. The bytes do
