@@ -2,12 +2,13 @@
 //! differ; SQLite has no clock of its own to ask: it runs on our machine.
 
 use chrono::{DateTime, SubsecRound, Utc};
+use rustix::time::{ClockId, clock_gettime};
 use std::{
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// A clock, which a test may put ahead instead of waiting.
@@ -17,11 +18,11 @@ pub struct Clock {
     set: Arc<RwLock<Option<Setting>>>,
 }
 
-/// What another clock showed, and when that was by one that nobody sets.
+/// What another clock showed, and when that was by one that nobody sets, and that goes on while the machine sleeps.
 #[derive(Clone, Copy, Debug)]
 struct Setting {
     time: DateTime<Utc>,
-    since: Instant,
+    since: Duration,
 }
 
 impl Clock {
@@ -35,7 +36,7 @@ impl Clock {
         let ahead = chrono::Duration::microseconds(self.ahead_micros.load(Ordering::Relaxed));
         let now = match *self.set.read().unwrap_or_else(PoisonError::into_inner) {
             None => Utc::now(),
-            Some(Setting { time, since }) => time + since.elapsed(),
+            Some(Setting { time, since }) => time + since_boot().saturating_sub(since),
         };
         (now + ahead).trunc_subsecs(6)
     }
@@ -49,7 +50,12 @@ impl Clock {
     /// Sets this clock and its clones by another, which showed `time` just now. On its way here the time grew old, so we
     /// are rather late than early: a lease ends for its holder before it does for the others.
     pub(crate) fn set(&self, time: DateTime<Utc>) {
-        let setting = Setting { time, since: Instant::now() };
+        let setting = Setting { time, since: since_boot() };
         *self.set.write().unwrap_or_else(PoisonError::into_inner) = Some(setting);
     }
+}
+
+fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
 }

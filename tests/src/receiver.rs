@@ -1,5 +1,6 @@
 //! A receiver of webhooks: a server on this machine that answers as it is told.
 
+use chrono::{DateTime, Utc};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ pub struct Receiver {
 /// A webhook as it came.
 #[derive(Clone, Debug)]
 pub struct Received {
+    pub came_at: DateTime<Utc>,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
 }
@@ -72,6 +74,12 @@ impl Received {
         self.headers["webhook-id"].to_str().unwrap()
     }
 
+    /// By how many seconds it seems to be early or late: receivers refuse what is off by some minutes.
+    pub fn seconds_off(&self) -> u64 {
+        let signed_at: i64 = self.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
+        (self.came_at.timestamp() - signed_at).unsigned_abs()
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -96,7 +104,7 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<(
     stream.read_exact(&mut body).await?;
     let answer = {
         let mut state = lock(&state);
-        state.received.push(Received { headers, body });
+        state.received.push(Received { came_at: Utc::now(), headers, body });
         state.answers.pop_front().unwrap_or(Some("HTTP/1.1 204 No Content"))
     };
     match answer {

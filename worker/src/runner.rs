@@ -46,6 +46,8 @@ const STOPPING: Duration = Duration::from_secs(30);
 enum Stop {
     Cancelled,
     LeaseLost,
+    /// The database said nothing for so long that the lease may be lost.
+    Unanswered,
     TimedOut,
     HandedBack,
 }
@@ -121,6 +123,8 @@ async fn see_through(
     let first = stage::stages(job.kind).first().map_or("", |stage| stage.name);
     let (progress, reached) = Progress::begin(job.kind, first);
     let stop = CancellationToken::new();
+    // A delivery goes out also where the disk is full.
+    let makes_files = job.kind != JobKind::DeliverWebhook;
     let context = JobContext {
         services: services.clone(),
         job: job.clone(),
@@ -132,14 +136,29 @@ async fn see_through(
     };
     let mut task = tokio::spawn(
         async move {
-            tokio::fs::create_dir_all(&context.directory).await?;
+            if makes_files {
+                tokio::fs::create_dir_all(&context.directory).await?;
+            }
             let outcome = jobs::run(&context).await?;
             store(&context, outcome).await
         }
         .in_current_span(),
     );
+    let mut watched = watch_over(services, &mut task, Watch { job, lease, reached, hand_back }).await;
+    if let Watched::Stopped(why) = &watched {
+        stop.cancel();
+        match tokio::time::timeout(STOPPING, &mut task).await {
+            // It was done before it was told, and the work of hours is not thrown away for an outage.
+            Ok(ended @ Ok(Ok(_))) if matches!(why, Stop::Unanswered) => watched = Watched::Ended(ended),
+            Ok(_) => {}
+            Err(_) => {
+                tracing::error!("the job does not stop; leaving it behind");
+                task.abort();
+            }
+        }
+    }
     let mut keep = false;
-    let end = match watch_over(services, &mut task, Watch { job, lease, reached, hand_back }).await {
+    let end = match watched {
         Watched::Ended(Ok(Ok(completion))) => {
             record_speed(job, &completion, started.elapsed());
             let published =
@@ -159,18 +178,10 @@ async fn see_through(
             tracing::error!(error = %panic, "the job panicked");
             failed_end(services, lease, &Failure::internal()).await
         }
-        Watched::Stopped(why) => {
-            stop.cancel();
-            if tokio::time::timeout(STOPPING, &mut task).await.is_err() {
-                tracing::error!("the job does not stop; leaving it behind");
-                task.abort();
-            }
-            stopped_end(services, lease, why).await
-        }
+        Watched::Stopped(why) => stopped_end(services, lease, why).await,
     };
-    remove_directory(&directory).await;
-    // A delivery makes none, and the store may be far away.
-    if job.kind != JobKind::DeliverWebhook {
+    if makes_files {
+        remove_directory(&directory).await;
         discard(services, lease, Kept(keep)).await;
     }
     end
@@ -191,6 +202,8 @@ async fn stopped_end(services: &Services, lease: &Lease, why: Stop) -> storage::
         Stop::Cancelled => (written(WRITING, || jobs.cancelled(lease)).await?, "cancelled"),
         Stop::TimedOut => (written(WRITING, || jobs.fail(lease, &timed_out, 0.0)).await?, "timed_out"),
         Stop::HandedBack => (written(LEAVING, || jobs.hand_back(lease)).await?, "handed_back"),
+        // Nobody died: if nobody else has it by then, the job waits for its turn as before.
+        Stop::Unanswered => (written(WRITING, || jobs.hand_back(lease)).await?, "handed_back"),
         Stop::LeaseLost => (false, "lost"),
     };
     Ok(if held { end } else { "lost" })
@@ -259,14 +272,15 @@ async fn watch_over(
         // lease may be held still, as nobody died.
         match timeout_at((renewed + SELF_FENCE).max(asked + LOOKING), question).await {
             Ok(Ok(Renewal::CancelRequested)) => return Watched::Stopped(Stop::Cancelled),
-            Ok(Ok(Renewal::Lost)) | Err(_) => return Watched::Stopped(Stop::LeaseLost),
+            Ok(Ok(Renewal::Lost)) => return Watched::Stopped(Stop::LeaseLost),
+            Err(_elapsed) => return Watched::Stopped(Stop::Unanswered),
             // The lease counts from before the wait for the database.
             Ok(Ok(Renewal::Held)) if renews => (renewed, written, percent) = (asked, now, current),
             Ok(Ok(Renewal::Held)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn Error, "could not renew the lease");
                 if renewed.elapsed() >= SELF_FENCE {
-                    return Watched::Stopped(Stop::LeaseLost);
+                    return Watched::Stopped(Stop::Unanswered);
                 }
             }
         }

@@ -7,12 +7,17 @@ use storage::Storage;
 use storage::duties::Duty;
 use storage::jobs::Reaped;
 use storage::workers::{BEAT, Worker};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// With leases of 60 s, a dead worker is noticed within 70 s; within 85 s, if it was the one that reaps.
 const REAP: Duration = Duration::from_secs(10);
 const REAPER: Duration = Duration::from_secs(15);
+/// A database that was away for longer than this is left alone for a while: who lives renews his leases first, or hands
+/// his jobs back.
+const SLOW: Duration = Duration::from_secs(5);
+const AFTER_OUTAGE: Duration = Duration::from_secs(15);
 const LONGEST_REAP: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(600);
 const LONGEST_SWEEP: Duration = Duration::from_secs(2 * 3600);
@@ -33,15 +38,23 @@ pub(crate) async fn beat(
 
 pub(crate) async fn reap(services: Services, shutdown: CancellationToken) -> anyhow::Result<()> {
     let Services { storage, config, .. } = &services;
+    let away_at = Mutex::new(None::<Instant>);
     let work = || async {
-        let reaped = async {
-            // Of all processes one does it for all.
-            match storage.duties.take(Duty::Reap, &config.name, REAPER).await? {
-                true => storage.jobs.reap().await,
-                false => Ok(Reaped::default()),
-            }
+        let asked = Instant::now();
+        // Of all processes one does it for all.
+        let taken = timeout(REAPER, storage.duties.take(Duty::Reap, &config.name, REAPER)).await;
+        let mut away_at = away_at.lock().await;
+        if asked.elapsed() > SLOW || !matches!(taken, Ok(Ok(_))) {
+            *away_at = Some(Instant::now());
+        }
+        let was_away = away_at.is_some_and(|seen| seen.elapsed() < AFTER_OUTAGE);
+        let reaped = match taken {
+            Ok(Ok(true)) if !was_away => storage.jobs.reap().await,
+            Ok(Ok(_)) => Ok(Reaped::default()),
+            Ok(Err(error)) => Err(error),
+            Err(_elapsed) => return tracing::error!("the database does not say who ends dead leases"),
         };
-        match reaped.await {
+        match reaped {
             Ok(reaped) => note(&reaped),
             Err(error) => tracing::error!(error = &error as &dyn Error, "could not end dead leases"),
         }

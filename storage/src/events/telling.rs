@@ -7,12 +7,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use uuid::Uuid;
 
 /// Events that wait to be told. Those beyond are made up for by one message that some were missed.
 const WAITING: usize = 4096;
+/// After this it is said again that some were missed.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Events of one message.
 const TOGETHER: usize = 256;
 const DUE: u8 = 1;
@@ -77,7 +80,12 @@ struct Line {
 /// Ends with the teller.
 async fn tell(line: Line, mut waiting: mpsc::Receiver<Event>, missed: Arc<AtomicBool>) {
     let mut events = Vec::with_capacity(TOGETHER);
-    while waiting.recv_many(&mut events, TOGETHER).await > 0 {
+    loop {
+        // What was missed is told as soon as it can be, also where nothing else happens.
+        let limit = if missed.load(Ordering::Acquire) { AGAIN } else { Duration::MAX };
+        if timeout(limit, waiting.recv_many(&mut events, TOGETHER)).await == Ok(0) {
+            return;
+        }
         let mut message = Message {
             origin: line.origin,
             due: false,

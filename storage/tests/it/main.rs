@@ -12,6 +12,7 @@ mod campaigns;
 mod conversations;
 mod doors;
 mod erase;
+mod events;
 mod files;
 mod jobs;
 mod lifecycle;

@@ -77,6 +77,7 @@ pub async fn check(
     for webhook in webhooks {
         let about = webhook.json()["data"]["job_id"].as_str().unwrap().to_owned();
         told.entry(about).or_default().insert(webhook.id());
+        assert!(webhook.seconds_off() < 120, "I7: a receiver takes {webhook:?} for old");
     }
     for job in accepted {
         assert_eq!(told.get(job).map(BTreeSet::len), Some(1), "I7: webhooks of job {job}");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tests::fleet::{BackEnds, Ways};
 use tests::server::eventually;
 use tests::servers::Fault;
-use tests::storm::Load;
+use tests::storm::{Load, Ship};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_was_taken_from_a_worker_without_database_is_not_published_by_it() {
@@ -104,4 +104,25 @@ async fn whether_a_process_can_work_is_said_within_seconds() {
 
 fn ways(load: &Load) -> Ways {
     Ways::to(BackEnds::shared(), load.fleet())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_postgres_that_outlasts_leases_is_no_crash() {
+    let mut back_ends = BackEnds::start();
+    let mut load = Load::begin(Ship::fleet(&back_ends, 0)).await.with_sound(6_000).await;
+    let worker = load.fleet().worker_with(&[("VOXMILL_SLOTS", "extract-audio=3")]);
+    let _reaps_too = load.fleet().worker_with(&[("VOXMILL_QUEUES", "deliver-webhook")]);
+    for _ in 0..3 {
+        load.submit(Sort::Long).await;
+    }
+    eventually("a child for each", SOON, async || (worker.children().len() == 3).then_some(())).await;
+    back_ends.postgres.kill();
+    eventually("their end", 2 * SOON, async || worker.children().is_empty().then_some(())).await;
+    back_ends.postgres.restart();
+    let goes_on = "SELECT count(*) FROM jobs WHERE kind = 'extract-audio' AND crashes = 0 AND attempt = 1 \
+                   AND (state = 'completed' OR (state = 'running' AND lease_epoch = 2))";
+    eventually("each to run again, or to be done", SOON, async || {
+        (load.rows.number(goes_on) == 3).then_some(())
+    })
+    .await;
 }
