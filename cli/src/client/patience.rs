@@ -36,6 +36,12 @@ pub(super) struct Refusal {
     admitted_after: Option<u64>,
 }
 
+/// Nothing moves, and nobody knows what has arrived.
+#[derive(Debug)]
+pub(super) struct Standstill {
+    pub(super) silence: Duration,
+}
+
 /// What `attempt` gives once it gives something. Where the server says that there were too many, this waits as long as it
 /// says; where it fails in a way that may pass, within `patience`.
 pub(super) async fn patiently<T>(
@@ -86,7 +92,7 @@ pub(super) async fn checked(response: Response) -> anyhow::Result<Response> {
 
 /// Whether no other request would fare better: the server is not reached, fails, or does not know us.
 pub(crate) fn is_outage(error: &anyhow::Error) -> bool {
-    let lost = error.chain().any(|cause| cause.is::<reqwest::Error>());
+    let lost = error.chain().any(|cause| cause.is::<reqwest::Error>() || cause.is::<Standstill>());
     let fails = refusal(error).is_some_and(|refusal| refusal.status.is_server_error());
     lost || fails || is_unknown_to_server(error)
 }
@@ -110,6 +116,15 @@ impl std::fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+impl std::fmt::Display for Standstill {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.silence.as_secs();
+        write!(formatter, "the server took no byte and gave no answer for {seconds} seconds")
+    }
+}
+
+impl std::error::Error for Standstill {}
+
 fn refusal(error: &anyhow::Error) -> Option<&Refusal> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
@@ -120,6 +135,7 @@ fn may_pass(error: &anyhow::Error, repeats: Repeats) -> bool {
         Repeats::Another => lost.is_some_and(reqwest::Error::is_connect),
         Repeats::Harmless => {
             lost.is_some_and(|error| !error.is_builder() && !error.is_redirect())
+                || error.chain().any(|cause| cause.is::<Standstill>())
                 || refusal(error).is_some_and(|refusal| passes(refusal.status))
         }
     }
@@ -134,4 +150,20 @@ fn passes(status: StatusCode) -> bool {
         StatusCode::GATEWAY_TIMEOUT,
     ]
     .contains(&status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Repeats, Standstill, is_outage, may_pass};
+
+    #[test]
+    fn what_comes_to_a_standstill_may_be_sent_again_where_that_is_harmless() {
+        let error = anyhow::Error::from(Standstill { silence: Duration::from_secs(9) }).context("a part");
+        assert!(may_pass(&error, Repeats::Harmless) && is_outage(&error));
+        assert!(!may_pass(&error, Repeats::Another));
+        assert_eq!(
+            error.root_cause().to_string(),
+            "the server took no byte and gave no answer for 9 seconds"
+        );
+    }
 }

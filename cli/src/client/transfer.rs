@@ -1,10 +1,10 @@
 //! Bytes of files, up and down. The URLs that parts go to and results come from let in whoever has them, so no error
 //! names one.
 
-use super::patience::{Repeats, checked, patiently};
+use super::patience::{Repeats, Standstill, checked, patiently};
 use super::{Client, text};
 use crate::file_names::part_of;
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use futures_util::TryStreamExt as _;
 use indicatif::ProgressBar;
 use reqwest::header::CONTENT_LENGTH;
@@ -62,9 +62,7 @@ impl Client {
     async fn sent(&self, request: RequestBuilder, bar: &ProgressBar) -> anyhow::Result<reqwest::Response> {
         let answer = tokio::select! {
             answer = request.send() => checked(answer.map_err(reqwest::Error::without_url)?).await?,
-            () = standstill(bar, self.silence) => {
-                bail!("the server took no byte and gave no answer for {} seconds", self.silence.as_secs())
-            }
+            () = standstill(bar, self.silence) => return Err(Standstill { silence: self.silence }.into()),
         };
         bar.finish();
         Ok(answer)
@@ -98,7 +96,8 @@ impl Client {
         while let Some(bytes) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
             file.write_all(&bytes).await.with_context(could_not)?;
         }
-        file.flush().await.with_context(could_not)
+        // What is noted as fetched is on the disk.
+        file.sync_all().await.with_context(could_not)
     }
 
     /// Writes the files of a completed job into a directory, each where `place` says for its id and name; their paths.

@@ -31,14 +31,18 @@ impl Journal {
                 break file;
             }
         };
-        let mut text = String::new();
-        file.read_to_string(&mut text).with_context(could_not)?;
-        let lines = match text.rsplit_once('\n') {
-            Some((whole, _)) => whole.lines().map(str::to_owned).collect(),
-            None if text.is_empty() => vec![],
-            None => bail!("{} is something else, and stays as it is", path.display()),
-        };
-        Ok((Self { path: path.to_owned(), file, length: text.len() as u64 }, lines))
+        let mut bytes = vec![];
+        file.read_to_end(&mut bytes).with_context(could_not)?;
+        let length = bytes.len() as u64;
+        // Before it is read as text: the cut may go through a letter.
+        bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+        match String::from_utf8(bytes) {
+            Ok(whole) if length == 0 || !whole.is_empty() => {
+                let lines = whole.lines().map(str::to_owned).collect();
+                Ok((Self { path: path.to_owned(), file, length }, lines))
+            }
+            Ok(_) | Err(_) => bail!("{} is something else, and stays as it is", path.display()),
+        }
     }
 
     /// Puts these lines in place of all that were there.
@@ -105,7 +109,7 @@ mod tests {
         let second = Journal::open(&path).err().unwrap();
         assert!(second.to_string().contains("another submit"), "{second}");
         drop(journal);
-        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"[\"thr").unwrap();
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"[\"thr\xc3").unwrap();
 
         let (mut journal, lines) = Journal::open(&path).unwrap();
         assert_eq!(lines, ["1", "\"two\""]);
