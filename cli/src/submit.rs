@@ -35,6 +35,8 @@ const CLOCKS: chrono::TimeDelta = chrono::TimeDelta::hours(1);
     and 2 when it could not begin or did not come to its end; with --resume, the same command then goes on."
 )]
 pub(crate) struct Submit {
+    /// What the jobs do
+    #[arg(long)]
     kind: Kind,
     /// One job a file, or a recording in a directory; for generate-video the video and its new voice; for clone-voice
     /// the reference

@@ -40,7 +40,8 @@ pub async fn submit_folder(back_ends: &BackEnds, files: usize, limit: Duration) 
 
     let begun = Instant::now();
     let mut submit = Command::new(program())
-        .args(["submit", "extract-audio", "-r", "--set", "audio_format=flac", "--jobs", "16", "--resume"])
+        .args(["submit", "--kind", "extract-audio", "-r", "--set", "audio_format=flac", "--jobs", "16"])
+        .arg("--resume")
         .arg(folder.path().join("state"))
         .arg("--output")
         .args([&to, &from])

@@ -94,6 +94,7 @@ impl Bench {
         let mut command = Command::new(program());
         command.args([
             "submit",
+            "--kind",
             "extract-audio",
             "-r",
             "--set",

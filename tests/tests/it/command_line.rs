@@ -16,7 +16,7 @@ async fn submit_uploads_waits_and_fetches() {
     let key = String::from_utf8(key.stdout).unwrap().trim().to_owned();
     let output = TempDir::new().unwrap();
     let done = run(Command::new(program())
-        .args(["submit", "transcribe", "--set", "source_language=en", "--json", "--output"])
+        .args(["submit", "--kind", "transcribe", "--set", "source_language=en", "--json", "--output"])
         .arg(output.path())
         .arg(&speech)
         .envs([("VOXMILL_SERVER", &server.url), ("VOXMILL_API_KEY", &key)]));
