@@ -5,12 +5,16 @@ use crate::user::User;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A start takes migrations and little else.
 const START: Duration = Duration::from_secs(60);
+
+/// Names a program of another version, from which every second process is started.
+const OTHER_VERSION: &str = "OTHER_VERSION";
 
 /// A running process of the program; killed when dropped.
 pub struct Server {
@@ -43,7 +47,7 @@ impl Server {
     /// One process of several.
     pub fn start_part(part: &str, settings: &[(String, String)]) -> Self {
         let data = tempfile::Builder::new().prefix("voxmill-test-").tempdir().unwrap();
-        let (mut command, log) = (Command::new(program()), Log::default());
+        let (mut command, log) = (Command::new(some_version()), Log::default());
         command.arg(part);
         let (child, url) = spawn(command, data.path(), (settings, &log));
         Self {
@@ -165,7 +169,7 @@ impl Server {
 
     /// Starts again on the same data, at another port.
     pub fn restart(&mut self) {
-        let mut command = Command::new(program());
+        let mut command = Command::new(some_version());
         command.arg(&self.part);
         (self.child, self.url) = spawn(command, self.data.path(), (&self.settings, &self.log));
     }
@@ -237,6 +241,15 @@ pub fn program() -> PathBuf {
     let program = tests.ancestors().nth(2).unwrap().join("voxmill");
     assert!(program.exists(), "{} is absent; run: cargo build --workspace", program.display());
     program
+}
+
+/// The program, or in turn with it the one of another version, where there is one to stand beside it.
+fn some_version() -> PathBuf {
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    match std::env::var_os(OTHER_VERSION) {
+        Some(other) if STARTED.fetch_add(1, Ordering::Relaxed) % 2 == 1 => other.into(),
+        Some(_) | None => program(),
+    }
 }
 
 /// Starts `command`, which is the program with its part or runs that, and waits until it listens.

@@ -1,6 +1,7 @@
 //! Faults that last for longer than a lease, while jobs flow. What must hold after them is in [`check`](super::check).
 
-use super::{Findings, Load, SOON, Ship, Sort, stale_writes};
+use super::witness::Witness;
+use super::{Findings, Holders, LOOK, Load, SOON, Ship, Sort, stale_writes};
 use crate::fleet::{BackEnds, Fleet, Ways, off_by};
 use crate::server::{Server, eventually};
 use crate::servers::{Fault, Way};
@@ -9,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// The bytes of an answer of the store that come through: a part of a long sound, and all of a quick one.
 const BROKEN_OFF: u64 = 1_000_000;
+
+const WITNESS_EVERY: Duration = Duration::from_secs(10);
 
 /// What befalls one worker of three, or what all stand on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,8 +119,11 @@ pub async fn befall(back_ends: BackEnds, trouble: Trouble, course: Course) -> Ou
         scene.end(trouble, blocker);
         scene.flow(Duration::from_secs(5)).await;
     }
-    let Scene { back_ends, load, victim, .. } = scene;
+    let Scene { back_ends, load, victim, witnesses, .. } = scene;
     let findings = load.settle(Some(&back_ends), course.limit).await;
+    for witness in witnesses {
+        witness.testify(&load.user()).await;
+    }
     let stale_writes = load.ship.stale_writes().await + stale_writes([&victim]).await;
     Outcome { findings, stale_writes, seconds: begun.elapsed().as_secs_f64() }
 }
@@ -127,6 +133,8 @@ struct Scene {
     load: Load,
     ways: Ways,
     victim: Server,
+    holders: Holders,
+    witnesses: Vec<Witness>,
 }
 
 impl Scene {
@@ -155,7 +163,7 @@ impl Scene {
             | Trouble::Drain => fleet.worker_with(&ways.settings()),
         };
         load.ship.workers().extend(more);
-        Self { back_ends, load, ways, victim }
+        Self { back_ends, load, ways, victim, holders: Holders::default(), witnesses: vec![] }
     }
 
     fn victim_runs(&self) -> bool {
@@ -186,7 +194,10 @@ impl Scene {
 
     fn end(&mut self, trouble: Trouble, blocker: Option<PathBuf>) {
         match trouble {
-            Trouble::Sleep => self.victim.wake(),
+            Trouble::Sleep => {
+                assert!(!self.victim_runs(), "nobody has taken its jobs");
+                self.victim.wake();
+            }
             Trouble::CutFromPostgres => {
                 let children = self.victim.children();
                 assert!(children.is_empty(), "it goes on without a lease: {children:?}");
@@ -206,15 +217,26 @@ impl Scene {
         }
     }
 
-    /// Quick jobs, four a second.
+    /// Quick jobs, four a second; one of them is followed every ten.
     async fn flow(&mut self, time: Duration) {
         let end = Instant::now() + time;
+        let mut next_look = Instant::now();
+        let mut next_witness = next_look;
         let mut pace = tokio::time::interval(Duration::from_millis(250));
         while Instant::now() < end {
             pace.tick().await;
             // Where there is no database there is no answer either.
-            if self.back_ends.postgres.is_up() {
-                self.load.submit(Sort::Quick).await;
+            if !self.back_ends.postgres.is_up() {
+                continue;
+            }
+            let job = self.load.submit(Sort::Quick).await;
+            if Instant::now() >= next_witness {
+                self.witnesses.push(Witness::follow(self.load.user(), job));
+                next_witness += WITNESS_EVERY;
+            }
+            if Instant::now() >= next_look {
+                self.holders.look(&self.load.rows);
+                next_look += LOOK;
             }
         }
     }

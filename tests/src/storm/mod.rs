@@ -164,6 +164,7 @@ impl Ship {
 /// # Panics
 /// Where something that must hold does not.
 pub async fn run(ship: Ship, back_ends: Option<&BackEnds>, plan: Plan) -> Report {
+    eprintln!("seed {}", plan.seed);
     let begun = Instant::now();
     let mut random = Rng::with_seed(plan.seed);
     let next_kill = begun + pause(&mut random, plan);
@@ -175,7 +176,7 @@ pub async fn run(ship: Ship, back_ends: Option<&BackEnds>, plan: Plan) -> Report
         next_kill,
         next_look: begun,
         orphans: vec![],
-        holders: BTreeMap::new(),
+        holders: Holders::default(),
         report: Report::default(),
     };
     let mut witnesses = vec![];
@@ -215,9 +216,23 @@ struct Storm {
     next_kill: Instant,
     next_look: Instant,
     orphans: Vec<Orphan>,
-    /// Of the leases that were seen, by job and epoch.
-    holders: BTreeMap<(String, i64), String>,
+    holders: Holders,
     report: Report,
+}
+
+/// Of the leases that were seen, by job and epoch.
+#[derive(Default)]
+struct Holders(BTreeMap<(String, i64), String>);
+
+impl Holders {
+    /// # Panics
+    /// Where a lease has changed hands.
+    fn look(&mut self, rows: &Rows) {
+        for (lease, holder) in rows.leases() {
+            let known = self.0.entry(lease).or_insert_with(|| holder.clone());
+            assert_eq!(*known, holder, "I6: one lease, two holders");
+        }
+    }
 }
 
 struct Orphan {
@@ -240,10 +255,7 @@ impl Storm {
         }
         if Instant::now() >= self.next_look {
             recover(&load.rows, &mut self.orphans, &mut report.recoveries);
-            for (lease, holder) in load.rows.leases() {
-                let known = self.holders.entry(lease).or_insert_with(|| holder.clone());
-                assert_eq!(*known, holder, "I6: one lease, two holders");
-            }
+            self.holders.look(&load.rows);
             self.next_look = Instant::now() + LOOK;
         }
     }
