@@ -31,6 +31,7 @@ $(GARAGE):
 lint: setup
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	deploy/check/run.sh
 
 # Beside the programs that do the same work: docs/benchmarks.md; make bench BENCH="--only speech --rounds 5".
 bench: build

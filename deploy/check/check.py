@@ -4,6 +4,7 @@ explained, and that what the chart renders is what Kubernetes takes."""
 import itertools
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,9 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm/voxmill"
 KUBERNETES = ["1.30", "1.37"]
-# Their schemas come with KEDA and with the Prometheus operator, and are not here.
-FOREIGN = {"keda.sh/v1alpha1"}
+KEDA = "keda.sh/v1alpha1"
 UNITS = {"Mi": 1 << 20, "Gi": 1 << 30}
+# Seconds that a process takes to leave after the grace of its jobs.
+LEAVING = 45
 # What a process takes besides its children.
 RESERVE = 512 << 20
 # Settings in the shapes that values files have, and what the program is to read.
@@ -31,12 +33,19 @@ API_SECRETS = {"VOXMILL_TOKEN_SECRET", "VOXMILL_URL_SECRET", "VOXMILL_SMTP_URL",
 def main():
     if sys.argv[1:] == ["queries"]:
         return print(dashboard_as_rules())
-    problems = [*metrics(), *settings(), *alarms(), *chart()]
+    problems = [*metrics(), *settings(), *alarms(), *compose(), *chart()]
     for problem in problems:
         print(problem, file=sys.stderr)
     if problems:
         sys.exit(1)
     print("good")
+
+
+def compose():
+    part = yaml.safe_load((ROOT / "compose.yaml").read_text())["x-voxmill"]
+    grace, until_killed = part["environment"]["VOXMILL_GRACE_SECONDS"], int(part["stop_grace_period"].removesuffix("s"))
+    if until_killed < grace + LEAVING:
+        yield f"compose.yaml: killed after {until_killed} s, with {grace} s of grace for jobs"
 
 
 def dashboard_as_rules():
@@ -119,13 +128,19 @@ def variants():
         yield values
 
 
+def keda_problems(documents):
+    """By the schemas of KEDA 2.10, which come as code."""
+    run = ["node", ROOT / "deploy/check/keda.mjs"]
+    return subprocess.run(run, input=json.dumps(documents), text=True, check=True, stdout=subprocess.PIPE).stdout.splitlines()
+
+
 def documents_problems(documents, values):
     names = [(document["kind"], document["metadata"]["name"]) for document in documents]
     if len(set(names)) != len(names):
         yield f"two of one name: {names}"
-    for document, version in itertools.product(documents, KUBERNETES):
-        if document["apiVersion"] in FOREIGN:
-            continue
+    own = [document for document in documents if document["apiVersion"] != KEDA]
+    yield from keda_problems([document for document in documents if document["apiVersion"] == KEDA])
+    for document, version in itertools.product(own, KUBERNETES):
         try:
             kubernetes_validate.validate(document, version, strict=True)
         except kubernetes_validate.ValidationError as error:
@@ -154,7 +169,7 @@ def documents_problems(documents, values):
         is_api = container["args"][0] == "api"
         if secret & API_SECRETS != (API_SECRETS if is_api else set()):
             yield f"{name} has these of the Secret: {secret}"
-        if pod["terminationGracePeriodSeconds"] <= int(environment["VOXMILL_GRACE_SECONDS"]) + 35:
+        if pod["terminationGracePeriodSeconds"] < int(environment["VOXMILL_GRACE_SECONDS"]) + LEAVING:
             yield f"{name} is killed while it drains"
         if is_api and "preStop" not in container.get("lifecycle", {}):
             yield f"{name} refuses what is still sent to it"

@@ -7,8 +7,10 @@ if ! cmp -s deploy/check/requirements.txt "$tools/requirements.txt"; then
     rm -rf "$tools"
     python3 -m venv "$tools"
     "$tools/bin/pip" install --quiet --requirement deploy/check/requirements.txt
+    npm install --silent --no-audit --no-fund --prefix "$tools" @kubernetes-models/keda@0.4.2
     cp deploy/check/requirements.txt "$tools/"
 fi
+export MODULES="$tools/node_modules"
 promtool=$(command -v promtool || true)
 if [ -z "$promtool" ]; then
     promtool="$tools/prometheus/usr/bin/promtool"

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Child;
 use tempfile::TempDir;
 
-/// Where the program is, if not where `make garage` puts it.
+/// Where the program is, if not on the path; `make torture` sets it.
 const PROGRAM: &str = "GARAGE";
 const REGION: &str = "us-east-1";
 
