@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/voxmill/target
 VOXMILL = $(CARGO_TARGET_DIR)/debug/voxmill
 GARAGE = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/voxmill/garage/bin/garage
 
-.PHONY: demo test test-fleet torture lint bench fuzz openapi setup build
+.PHONY: demo test test-fleet test-garage torture lint bench fuzz openapi setup build
 
 # A video through the whole chain: make demo, or make demo VIDEO=talk.mp4 TEXT=script.txt
 demo: build
@@ -15,6 +15,10 @@ test: build
 # The end-to-end tests once more, with each server on Postgres, Redis and an S3 store.
 test-fleet: build
 	TEST_BACK_ENDS=fleet cargo test --workspace --locked --test it
+
+# The tests of storage on Garage, for which those of make test are made of files.
+test-garage: setup $(GARAGE)
+	GARAGE=$(GARAGE) cargo test --workspace --locked --test fleet
 
 # Kills, by the hundred, in the middle of ten thousand jobs: make torture TORTURE="--jobs 2000 --kills 30 --seeds 3". What is worse
 # than a kill, for it lasts: make torture TORTURE="--faults --times 3".

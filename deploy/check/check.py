@@ -130,6 +130,8 @@ def variants():
 
 def keda_problems(documents):
     """By the schemas of KEDA 2.10, which come as code."""
+    if not documents:
+        return []
     run = ["node", ROOT / "deploy/check/keda.mjs"]
     return subprocess.run(run, input=json.dumps(documents), text=True, check=True, stdout=subprocess.PIPE).stdout.splitlines()
 

@@ -3,11 +3,12 @@
 set -eu
 cd "$(dirname "$0")/../.."
 tools="${XDG_CACHE_HOME:-$HOME/.cache}/voxmill/deploy-tools"
-if ! cmp -s deploy/check/requirements.txt "$tools/requirements.txt"; then
+if ! cmp -s deploy/check/requirements.txt "$tools/requirements.txt" || ! cmp -s deploy/check/package.json "$tools/package.json"; then
     rm -rf "$tools"
     python3 -m venv "$tools"
     "$tools/bin/pip" install --quiet --requirement deploy/check/requirements.txt
-    npm install --silent --no-audit --no-fund --prefix "$tools" @kubernetes-models/keda@0.4.2
+    cp deploy/check/package.json "$tools/"
+    npm install --silent --no-audit --no-fund --prefix "$tools"
     cp deploy/check/requirements.txt "$tools/"
 fi
 export MODULES="$tools/node_modules"

@@ -10,7 +10,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Objects are named by their keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "question", rename_all = "kebab-case")]
+#[serde(tag = "question", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum SpeechQuestion {
     /// How many seconds of speech a recording holds.
     SpeechSeconds { sample: String },
@@ -61,8 +61,10 @@ mod tests {
         for question in
             voices.map(|voice| Parameters::AnswerSpeech(preview(voice))).into_iter().chain([question])
         {
-            let json = serde_json::to_value(&question).unwrap();
-            assert_eq!(serde_json::from_value::<Parameters>(json).unwrap(), question);
+            let mut json = serde_json::to_value(&question).unwrap();
+            assert_eq!(serde_json::from_value::<Parameters>(json.clone()).unwrap(), question);
+            json["of"] = "tomorrow".into();
+            assert!(serde_json::from_value::<Parameters>(json).is_err());
         }
         let answer = SpeechAnswer::Preview { object: "jobs/0/1/preview.wav".into() };
         for (answer, row) in [

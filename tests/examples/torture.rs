@@ -59,7 +59,6 @@ async fn faults() -> std::io::Result<()> {
     writeln!(std::io::stdout(), "{FAULTS_HEAD}")?;
     for trouble in Trouble::ALL.into_iter().filter(|trouble| trouble.as_str().contains(&only)) {
         let usual = match trouble {
-            Trouble::PostgresDies => 10,
             // Until others have its jobs, also where they first need a new leader.
             Trouble::Sleep => 100,
             _ => 70,

@@ -178,7 +178,7 @@ async fn see_through(
             tracing::error!(error = %panic, "the job panicked");
             failed_end(services, lease, &Failure::internal()).await
         }
-        Watched::Stopped(why) => stopped_end(services, lease, why).await,
+        Watched::Stopped(why) => stopped_end(services, lease, why, hand_back).await,
     };
     if makes_files {
         remove_directory(&directory).await;
@@ -195,7 +195,12 @@ fn record_speed(job: &Job, completion: &Completion, took: Duration) {
     }
 }
 
-async fn stopped_end(services: &Services, lease: &Lease, why: Stop) -> storage::error::Result<&'static str> {
+async fn stopped_end(
+    services: &Services,
+    lease: &Lease,
+    why: Stop,
+    hand_back: &CancellationToken,
+) -> storage::error::Result<&'static str> {
     let jobs = &services.storage.jobs;
     let timed_out = Failure::timed_out();
     let (held, end) = match why {
@@ -203,7 +208,14 @@ async fn stopped_end(services: &Services, lease: &Lease, why: Stop) -> storage::
         Stop::TimedOut => (written(WRITING, || jobs.fail(lease, &timed_out, 0.0)).await?, "timed_out"),
         Stop::HandedBack => (written(LEAVING, || jobs.hand_back(lease)).await?, "handed_back"),
         // Nobody died: if nobody else has it by then, the job waits for its turn as before.
-        Stop::Unanswered => (written(WRITING, || jobs.hand_back(lease)).await?, "handed_back"),
+        Stop::Unanswered => {
+            let handed = written(WRITING, || jobs.hand_back(lease));
+            let held = match hand_back.run_until_cancelled(handed).await {
+                Some(held) => held?,
+                None => written(LEAVING, || jobs.hand_back(lease)).await?,
+            };
+            (held, "handed_back")
+        }
         Stop::LeaseLost => (false, "lost"),
     };
     Ok(if held { end } else { "lost" })

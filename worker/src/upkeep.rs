@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 const REAP: Duration = Duration::from_secs(10);
 const REAPER: Duration = Duration::from_secs(15);
 /// A database that was away for longer than this is left alone for a while: who lives renews his leases first, or hands
-/// his jobs back.
+/// his jobs back, once he has noticed which connections are dead.
 const SLOW: Duration = Duration::from_secs(5);
-const AFTER_OUTAGE: Duration = Duration::from_secs(15);
+const AFTER_OUTAGE: Duration = Duration::from_secs(40);
 const LONGEST_REAP: Duration = Duration::from_secs(60);
 const SWEEP: Duration = Duration::from_secs(600);
 const LONGEST_SWEEP: Duration = Duration::from_secs(2 * 3600);
@@ -50,7 +50,11 @@ pub(crate) async fn reap(services: Services, shutdown: CancellationToken) -> any
         let was_away = away_at.is_some_and(|seen| seen.elapsed() < AFTER_OUTAGE);
         let reaped = match taken {
             Ok(Ok(true)) if !was_away => storage.jobs.reap().await,
-            Ok(Ok(_)) => Ok(Reaped::default()),
+            // Whom the database answers at once may do it meanwhile.
+            Ok(Ok(true)) => {
+                storage.duties.give_up(Duty::Reap, &config.name).await.map(|()| Reaped::default())
+            }
+            Ok(Ok(false)) => Ok(Reaped::default()),
             Ok(Err(error)) => Err(error),
             Err(_elapsed) => return tracing::error!("the database does not say who ends dead leases"),
         };

@@ -96,6 +96,8 @@ impl Client {
         while let Some(bytes) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
             file.write_all(&bytes).await.with_context(could_not)?;
         }
+        // It tells of a write that failed.
+        file.flush().await.with_context(could_not)?;
         // What is noted as fetched is on the disk.
         file.sync_all().await.with_context(could_not)
     }

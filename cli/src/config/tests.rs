@@ -1,4 +1,5 @@
-use super::Config;
+use super::{Config, Overrides, Work};
+use clap::Parser as _;
 use pipeline::parameters::JobKind;
 use std::io::Write as _;
 use storage::users::Role;
@@ -95,4 +96,25 @@ fn a_secret_may_lie_in_a_file() {
     assert_eq!((redis.url.as_str(), redis.prefix.as_str()), ("redis://:pass@localhost", "voxmill"));
     assert!(!format!("{redis:?}").contains("pass"));
     assert!(read("", &[]).unwrap().redis().is_none());
+}
+
+#[test]
+fn what_a_worker_takes_is_told_on_its_command_line() {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        overrides: Overrides,
+        #[command(flatten)]
+        work: Work,
+    }
+    let told = "worker --queues transcribe,clone-voice --slots transcribe=2 --device cpu --bind 1.2.3.4:5";
+    let line = Line::parse_from(told.split(' '));
+    let config = Config::load_for_work(&line.overrides, &line.work).unwrap();
+    let slots: Vec<_> = config.slots().into_iter().collect();
+    assert_eq!(slots, [(JobKind::Transcribe, 2), (JobKind::CloneVoice, 1)]);
+    assert_eq!((config.device.as_str(), config.bind.as_str()), ("cpu", "1.2.3.4:5"));
+    for refused in ["worker --queues dance", "worker --slots transcribe=0", "worker --device abacus"] {
+        let line = Line::parse_from(refused.split(' '));
+        assert!(Config::load_for_work(&line.overrides, &line.work).is_err(), "{refused}");
+    }
 }

@@ -54,8 +54,8 @@ pub trait Objects: Send + Sync {
     /// Makes the staged bytes the object `key`, at once and durably. Replaces what was there.
     async fn publish(&self, staged: StagedObject, key: &ObjectKey) -> Result<()>;
 
-    /// Makes a copy of the file `from` the object `key`, at once and durably. What is there stays: once more is fine, as
-    /// after an answer that was lost, and an error where it is of another size.
+    /// Makes a copy of the file `from` the object `key`, at once and durably. Replaces what was there; the same once
+    /// more is fine, as after an answer that was lost.
     /// The copy may share its bytes with `from`, which must not be written to any more.
     async fn publish_file(&self, from: &Path, key: &ObjectKey) -> Result<ObjectMeta>;
 

@@ -149,9 +149,9 @@ impl World {
     }
 
     /// Where the bytes of an object lie, behind the back of whatever keeps them.
-    pub(crate) fn object_path(&self, key: &str) -> PathBuf {
+    pub(crate) fn object_path(&self, key: &str) -> Option<PathBuf> {
         match &self.config.objects {
-            ObjectsConfig::Disk => self.config.data_directory.join("objects").join(key),
+            ObjectsConfig::Disk => Some(self.config.data_directory.join("objects").join(key)),
             ObjectsConfig::S3(config) => back_end::s3().path(&format!("{}/{key}", config.prefix)),
         }
     }

@@ -8,8 +8,6 @@ use std::path::Path;
 use std::process::Child;
 use tempfile::TempDir;
 
-/// Where the program is, if not on the path; `make torture` sets it.
-const PROGRAM: &str = "GARAGE";
 const REGION: &str = "us-east-1";
 
 /// A store with the bucket and the keys of [`S3`], empty; killed when dropped.
@@ -21,10 +19,13 @@ pub struct Garage {
 }
 
 impl Garage {
+    /// Names where the program is, if not on the path; `make torture` sets it.
+    pub const PROGRAM: &str = "GARAGE";
+
     /// # Panics
     /// Where the program is absent.
     pub fn start() -> Self {
-        let program = std::env::var(PROGRAM).unwrap_or_else(|_| "garage".to_owned());
+        let program = std::env::var(Self::PROGRAM).unwrap_or_else(|_| "garage".to_owned());
         let directory = directory("garage");
         let (port, configuration) = (free_port(), directory.path().join("garage.toml"));
         std::fs::write(&configuration, settings(directory.path(), port)).unwrap();
@@ -59,6 +60,13 @@ impl Garage {
             count += page.unwrap().contents().len();
         }
         count
+    }
+
+    /// How many uploads in parts, of keys that start so, are neither done nor dropped.
+    pub fn multiparts(&self, prefix: &str) -> usize {
+        let listed = self.client.list_multipart_uploads().bucket(S3::BUCKET).prefix(prefix).send();
+        let listed = || tokio::runtime::Runtime::new().unwrap().block_on(listed).unwrap();
+        std::thread::scope(|scope| scope.spawn(listed).join()).unwrap().uploads().len()
     }
 
     /// # Panics

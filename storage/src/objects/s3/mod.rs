@@ -8,6 +8,7 @@ mod multipart;
 mod sent_parts;
 
 pub(crate) use multipart::Multipart;
+use multipart::Piece;
 pub(crate) use sent_parts::StoredPart;
 
 use super::{
@@ -24,9 +25,10 @@ use aws_sdk_s3::{
 };
 use failure::{failed, is_taken, is_unsupported};
 use futures_util::{
-    Stream, StreamExt,
+    Stream, StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
+use sha2::{Digest as _, Sha256};
 use std::{
     collections::HashSet,
     fmt,
@@ -36,6 +38,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::sync::Semaphore;
+use tokio_util::io::ReaderStream;
 
 /// The longest that a URL of an object lives.
 const PUBLIC_URL_LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -130,13 +133,19 @@ impl Objects for S3Objects {
         if staged.stored.as_ref().is_some_and(|stored| stored.key == *key) {
             return Ok(());
         }
-        self.bucket.upload(staged.path(), staged.size_bytes, key, Former::Replaced).await
+        self.bucket.upload(staged.path(), staged.size_bytes, key, Former::Replaced).await.map(drop)
     }
 
     async fn publish_file(&self, from: &Path, key: &ObjectKey) -> Result<ObjectMeta> {
         let path = from.to_owned();
         let meta = tokio::task::spawn_blocking(move || hash(&path)).await.map_err(Error::internal)??;
-        self.bucket.upload(from, meta.size_bytes, key, Former::Kept).await?;
+        let made = self.bucket.upload(from, meta.size_bytes, key, Former::Kept).await?;
+        // Most often it is there as the answer to the first try was lost. A database that was restored may count epochs
+        // anew, and knows nothing of what they made.
+        if !made && self.bucket.sha256(key).await? != meta.sha256 {
+            tracing::warn!(%key, "replacing what another life of the database has made");
+            self.bucket.upload(from, meta.size_bytes, key, Former::Replaced).await?;
+        }
         Ok(meta)
     }
 
@@ -202,31 +211,33 @@ impl Bucket {
         ObjectKey::parse(full.strip_prefix(&self.prefix)?).ok()
     }
 
-    async fn upload(&self, path: &Path, size: u64, key: &ObjectKey, former: Former) -> Result<()> {
+    /// False where there is one that is kept.
+    async fn upload(&self, path: &Path, size: u64, key: &ObjectKey, former: Former) -> Result<bool> {
         if size > LARGEST_SINGLE {
             return self.upload_in_parts(path, size, key, former).await;
         }
-        let piece = self.read(path, 0..size).await?;
+        let Piece { bytes, share } = self.read(path, 0..size).await?;
         let request = self.client.put_object().bucket(&self.name).key(self.full(key));
         // The bytes are in memory, so their checksums go in the head of the request, which every store understands.
-        let request = request.checksum_algorithm(ChecksumAlgorithm::Crc32).body(piece.bytes.into());
+        let request = request.checksum_algorithm(ChecksumAlgorithm::Crc32).body(bytes.into());
         match request.set_if_none_match(former.condition()).send().await {
-            Ok(_) => Ok(()),
-            Err(cause) if is_taken(&cause) => self.make_sure_of(key, size).await,
+            Ok(_) => Ok(true),
+            Err(cause) if is_taken(&cause) => Ok(false),
             Err(cause) if former == Former::Kept && is_unsupported(&cause) => {
+                drop(share);
                 Box::pin(self.upload(path, size, key, Former::Replaced)).await
             }
             Err(cause) => Err(failed("PutObject", cause)),
         }
     }
 
-    /// [`Error::NotFound`] where the object is not there, and another where it is of another size.
-    async fn make_sure_of(&self, key: &ObjectKey, size: u64) -> Result<()> {
-        match self.size(key).await? {
-            Some(stored) if stored == size => Ok(()),
-            Some(_) => Err(Error::internal("an object of another size has the key")),
-            None => Err(Error::NotFound),
+    async fn sha256(&self, key: &ObjectKey) -> Result<String> {
+        let mut sha256 = Sha256::new();
+        let mut pieces = ReaderStream::with_capacity(self.open(key, None).await?, 1 << 18);
+        while let Some(piece) = pieces.try_next().await? {
+            sha256.update(&piece);
         }
+        Ok(hex::encode(sha256.finalize()))
     }
 
     pub(crate) async fn delete(&self, key: &ObjectKey) -> Result<()> {

@@ -34,18 +34,18 @@ pub(crate) struct Multipart {
 /// Bytes of a file on their way to the store, and their share of the memory for such.
 pub(super) struct Piece {
     pub(super) bytes: Vec<u8>,
-    _share: OwnedSemaphorePermit,
+    pub(super) share: OwnedSemaphorePermit,
 }
 
 impl Bucket {
-    /// Nothing is left in the store unless all of it is.
+    /// Nothing is left in the store unless all of it is. False where there is one that is kept.
     pub(super) async fn upload_in_parts(
         &self,
         path: &Path,
         size: u64,
         key: &ObjectKey,
         former: Former,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let request = self.client.create_multipart_upload().bucket(&self.name).key(self.full(key));
         let begun = request.checksum_algorithm(ChecksumAlgorithm::Crc32).send().await;
         let begun = begun.map_err(|cause| failed("CreateMultipartUpload", cause))?;
@@ -93,14 +93,14 @@ impl Bucket {
     }
 
     /// Makes the object of these parts, and makes sure of its size. Once more is fine, as after an answer that was lost;
-    /// [`Error::NotFound`] where there is nothing to make it of.
+    /// [`Error::NotFound`] where there is nothing to make it of. False where there is one that is kept.
     pub(super) async fn complete(
         &self,
         multipart: &Multipart,
         parts: Vec<CompletedPart>,
         size: u64,
         former: Former,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let request = self.client.complete_multipart_upload().bucket(&self.name);
         let request = request.key(self.full(&multipart.key)).upload_id(&multipart.name);
         let all = CompletedMultipartUpload::builder().set_parts(Some(parts.clone())).build();
@@ -111,13 +111,17 @@ impl Bucket {
             // A first attempt did it, or another process; or it is lost, which the look at the object tells.
             Err(cause) if cause.code() == Some("NoSuchUpload") => {}
             // The parts are of no use any more.
-            Err(cause) if is_taken(&cause) => self.abort(multipart).await?,
+            Err(cause) if is_taken(&cause) => return self.abort(multipart).await.map(|()| false),
             Err(cause) if former == Former::Kept && is_unsupported(&cause) => {
                 return Box::pin(self.complete(multipart, parts, size, Former::Replaced)).await;
             }
             Err(cause) => return Err(failed("CompleteMultipartUpload", cause)),
         }
-        self.make_sure_of(&multipart.key, size).await
+        match self.size(&multipart.key).await? {
+            Some(stored) if stored == size => Ok(true),
+            Some(_) => Err(Error::internal("the object store joined parts to an object of another size")),
+            None => Err(Error::NotFound),
+        }
     }
 
     /// One that is not there any more is fine.
@@ -181,7 +185,7 @@ impl Bucket {
             Ok(bytes)
         };
         let bytes = tokio::task::spawn_blocking(read).await.map_err(Error::internal)??;
-        Ok(Piece { bytes, _share: share })
+        Ok(Piece { bytes, share })
     }
 }
 

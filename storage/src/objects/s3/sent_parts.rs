@@ -78,7 +78,9 @@ impl Bucket {
         let completed = |part: StoredPart| {
             CompletedPart::builder().part_number(part.number.cast_signed()).e_tag(part.tag).build()
         };
-        self.complete(multipart, parts.into_iter().map(completed).collect(), size, Former::Replaced).await
+        self.complete(multipart, parts.into_iter().map(completed).collect(), size, Former::Replaced)
+            .await
+            .map(drop)
     }
 
     /// An upload in parts like `of`, whose object has been made, with the same parts; the object is left. The bytes do

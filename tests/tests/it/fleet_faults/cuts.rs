@@ -9,6 +9,9 @@ use tests::server::eventually;
 use tests::servers::Fault;
 use tests::storm::{Load, Ship};
 
+/// And a little more.
+const LEASE: Duration = Duration::from_secs(65);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_was_taken_from_a_worker_without_database_is_not_published_by_it() {
     let mut load = load().await.with_sound(SOUND).await;
@@ -117,7 +120,9 @@ async fn an_outage_of_postgres_that_outlasts_leases_is_no_crash() {
     }
     eventually("a child for each", SOON, async || (worker.children().len() == 3).then_some(())).await;
     back_ends.postgres.kill();
+    let killed = Instant::now();
     eventually("their end", 2 * SOON, async || worker.children().is_empty().then_some(())).await;
+    eventually("the end of their leases", 2 * SOON, async || (killed.elapsed() > LEASE).then_some(())).await;
     back_ends.postgres.restart();
     let goes_on = "SELECT count(*) FROM jobs WHERE kind = 'extract-audio' AND crashes = 0 AND attempt = 1 \
                    AND (state = 'completed' OR (state = 'running' AND lease_epoch = 2))";
