@@ -1,7 +1,7 @@
 //! The one place that asks for the time. Where several machines share a database it is the database's, for theirs may
 //! differ; SQLite has no clock of its own to ask: it runs on our machine.
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use rustix::time::{ClockId, clock_gettime};
 use std::{
     sync::{
@@ -11,11 +11,16 @@ use std::{
     time::Duration,
 };
 
+/// By which it may be set back.
+const MOMENT: TimeDelta = TimeDelta::seconds(1);
+
 /// A clock, which a test may put ahead instead of waiting.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     ahead_micros: Arc<AtomicI64>,
     set: Arc<RwLock<Option<Setting>>>,
+    /// The latest that it showed.
+    shown_micros: Arc<AtomicI64>,
 }
 
 /// What another clock showed, and when that was by one that nobody sets, and that goes on while the machine sleeps.
@@ -31,14 +36,19 @@ impl Clock {
         Self::default()
     }
 
-    /// To the microsecond, as the databases keep it.
+    /// To the microsecond, as the databases keep it. Does not go back where it is set anew by a moment: what was due stays
+    /// due.
     pub fn now(&self) -> DateTime<Utc> {
         let ahead = chrono::Duration::microseconds(self.ahead_micros.load(Ordering::Relaxed));
         let now = match *self.set.read().unwrap_or_else(PoisonError::into_inner) {
             None => Utc::now(),
             Some(Setting { time, since }) => time + since_boot().saturating_sub(since),
         };
-        (now + ahead).trunc_subsecs(6)
+        let now = (now + ahead).trunc_subsecs(6);
+        let shown = self.shown_micros.fetch_max(now.timestamp_micros(), Ordering::Relaxed);
+        let shown =
+            DateTime::from_timestamp_micros(shown).filter(|shown| *shown > now && *shown - now < MOMENT);
+        shown.unwrap_or(now)
     }
 
     /// Puts this clock and its clones ahead.
@@ -58,4 +68,20 @@ impl Clock {
 fn since_boot() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Clock, TimeDelta, Utc};
+
+    #[test]
+    fn it_is_set_back_only_by_more_than_a_moment() {
+        let (clock, time) = (Clock::system(), Utc::now());
+        clock.set(time);
+        let shown = clock.now();
+        clock.set(time - TimeDelta::milliseconds(500));
+        assert!(clock.now() >= shown, "what was due stays due");
+        clock.set(time - TimeDelta::minutes(10));
+        assert!(clock.now() < shown);
+    }
 }
