@@ -92,7 +92,7 @@ pub(super) async fn checked(response: Response) -> anyhow::Result<Response> {
 
 /// Whether no other request would fare better: the server is not reached, fails, or does not know us.
 pub(crate) fn is_outage(error: &anyhow::Error) -> bool {
-    let lost = error.chain().any(|cause| cause.is::<reqwest::Error>() || cause.is::<Standstill>());
+    let lost = error.chain().any(|cause| cause.is::<reqwest::Error>()) || stands_still(error);
     let fails = refusal(error).is_some_and(|refusal| refusal.status.is_server_error());
     lost || fails || is_unknown_to_server(error)
 }
@@ -129,13 +129,17 @@ fn refusal(error: &anyhow::Error) -> Option<&Refusal> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
+fn stands_still(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Standstill>())
+}
+
 fn may_pass(error: &anyhow::Error, repeats: Repeats) -> bool {
     let lost = error.chain().find_map(|cause| cause.downcast_ref::<reqwest::Error>());
     match repeats {
         Repeats::Another => lost.is_some_and(reqwest::Error::is_connect),
         Repeats::Harmless => {
             lost.is_some_and(|error| !error.is_builder() && !error.is_redirect())
-                || error.chain().any(|cause| cause.is::<Standstill>())
+                || stands_still(error)
                 || refusal(error).is_some_and(|refusal| passes(refusal.status))
         }
     }

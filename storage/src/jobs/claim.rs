@@ -1,6 +1,6 @@
 //! Who runs a job: leases.
 
-use super::{Job, Jobs, kind, returning, update};
+use super::{Job, Jobs, kind, returning, update, with_parameters};
 use crate::{
     error::Result,
     ids::{JobId, UserId},
@@ -134,7 +134,7 @@ impl Jobs {
         let Some(row) = returning(self.database.writer(), change).await?.pop() else { return Ok(None) };
         let lease = Lease::of(&row)?;
         let hold = self.held.hold(lease);
-        match readable(row) {
+        match with_parameters(row) {
             Ok((job, parameters)) => {
                 self.changed(id);
                 Ok(Some(Claim { job, parameters, lease, hold }))
@@ -188,11 +188,6 @@ impl Jobs {
             .await?;
         Ok(ended.rows_affected)
     }
-}
-
-fn readable(row: Model) -> Result<(Job, Parameters)> {
-    let parameters = serde_json::from_value(row.parameters.clone())?;
-    Ok((row.try_into()?, parameters))
 }
 
 /// Narrows a change to the job of the lease, as long as it is held.

@@ -37,7 +37,12 @@ use crate::{
     rows::jobs::{Column, Entity, Model},
 };
 use chrono::{DateTime, Utc};
-use pipeline::{failure::Failure, parameters::JobKind, state::JobState, trace::TraceParent};
+use pipeline::{
+    failure::Failure,
+    parameters::{JobKind, Parameters},
+    state::JobState,
+    trace::TraceParent,
+};
 use sea_orm::{
     ConnectionTrait, EntityTrait, ExprTrait, FromQueryResult, QueryTrait, UpdateMany, sea_query::Expr,
 };
@@ -162,6 +167,12 @@ impl TryFrom<Model> for Job {
             finished_at: row.finished_at,
         })
     }
+}
+
+/// An error where only a newer version knows the parameters; the job alone can be shown all the same.
+fn with_parameters(row: Model) -> Result<(Job, Parameters)> {
+    let parameters = serde_json::from_value(row.parameters.clone())?;
+    Ok((row.try_into()?, parameters))
 }
 
 /// One that cannot be read is none: it says nothing about the job.

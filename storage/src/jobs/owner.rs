@@ -6,7 +6,7 @@ use super::{
     inputs::Named,
     returning,
     submit::{Line, next_turn},
-    update,
+    update, with_parameters,
 };
 use crate::{
     error::{Conflict, Error, Result},
@@ -21,7 +21,7 @@ use crate::{
     webhooks,
 };
 use pipeline::{
-    parameters::{JobKind, Parameters},
+    parameters::JobKind,
     state::{JobState, JobStatus},
 };
 use sea_orm::{
@@ -124,9 +124,7 @@ impl Jobs {
     pub async fn retry(&self, owner: UserId, id: JobId) -> Result<Job> {
         let now = self.database.now();
         let transaction = self.database.begin(owner).await?;
-        let row = owned_alone(&transaction, owner, id).await?;
-        let parameters: Parameters = serde_json::from_value(row.parameters.clone())?;
-        let failed = Job::try_from(row)?;
+        let (failed, parameters) = with_parameters(owned_alone(&transaction, owner, id).await?)?;
         if failed.state != JobState::Failed {
             return Err(Conflict::JobNotFailed.into());
         }
