@@ -1,8 +1,7 @@
 //! The back ends of a fleet, and processes of the program that share them.
 
 use crate::server::Server;
-use crate::servers::{FaultProxy, Garage, Postgres, Redis, S3};
-use crate::store::Store;
+use crate::servers::{FaultProxy, Garage, Postgres, Redis, S3, Store};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -7,7 +7,6 @@ pub mod fleet;
 pub mod receiver;
 pub mod server;
 pub mod servers;
-pub mod store;
 pub mod storm;
 pub mod user;
 

@@ -1,6 +1,7 @@
 //! The `voxmill` program as a child process.
 
 use crate::fleet::BackEnds;
+use crate::servers::files_below;
 use crate::user::User;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -295,18 +296,6 @@ fn spawn(
         Ok(Err(log)) => panic!("the server did not start:\n{log}"),
         Err(_) => panic!("the server did not start within {START:?}"),
     }
-}
-
-pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
-    let mut files = vec![];
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            files.extend(files_below(&entry.path()));
-        } else {
-            files.push(entry.path());
-        }
-    }
-    files
 }
 
 /// Asks until `condition` gives something, at most for `limit`.

@@ -1,8 +1,8 @@
 //! What the storage of a test stands on. These tests are compiled twice, for `fleet` is a link to `it`: once for what one
 //! process has within it, once for the servers of a fleet.
 
-use crate::servers::{Garage, Postgres, Redis, S3};
-use std::path::{Path, PathBuf};
+use crate::servers::{Garage, Postgres, Redis, S3, Store};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 use storage::RedisConfig;
@@ -48,42 +48,12 @@ pub(crate) fn redis() -> Option<RedisConfig> {
 }
 
 /// One for all tests of this process: Garage, where there is one, else one that is made of files.
-pub(crate) enum Store {
-    Folder(S3),
-    Garage(Garage),
-}
-
 pub(crate) fn s3() -> &'static Store {
     static STORE: OnceLock<Store> = OnceLock::new();
     STORE.get_or_init(|| match std::env::var_os(Garage::PROGRAM) {
         Some(_) => Store::Garage(Garage::start()),
         None => Store::Folder(S3::start()),
     })
-}
-
-impl Store {
-    pub(crate) fn port(&self) -> u16 {
-        match self {
-            Self::Folder(s3) => s3.port(),
-            Self::Garage(garage) => garage.port(),
-        }
-    }
-
-    /// How many uploads in parts, of keys that start so, are neither done nor dropped.
-    pub(crate) fn multiparts(&self, prefix: &str) -> usize {
-        match self {
-            Self::Folder(s3) => s3.multiparts(prefix),
-            Self::Garage(garage) => garage.multiparts(prefix),
-        }
-    }
-
-    /// Where the bytes of an object lie, for what no client can do to them; Garage keeps them in blocks of its own.
-    pub(crate) fn path(&self, key: &str) -> Option<PathBuf> {
-        match self {
-            Self::Folder(s3) => Some(s3.path(key)),
-            Self::Garage(_) => None,
-        }
-    }
 }
 
 fn file(directory: &Path) -> String {

@@ -26,7 +26,12 @@ mod queue;
 mod recordings;
 mod rooms;
 mod schema;
-#[expect(dead_code, unreachable_pub, reason = "the end-to-end tests share this folder, where it is public")]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "the end-to-end tests share this folder, where it is public"
+)]
 #[path = "../../../tests/src/servers/mod.rs"]
 mod servers;
 mod store_faults;

@@ -8,11 +8,13 @@ mod postgres;
 mod process;
 mod redis;
 mod s3;
+mod store;
 
 pub use self::redis::Redis;
 pub use fault_proxy::{Fault, FaultProxy, Way};
 pub use garage::Garage;
 pub use postgres::Postgres;
 pub use s3::S3;
+pub use store::{Store, files_below};
 
 use process::{Account, await_start, directory, free_port, spawn};

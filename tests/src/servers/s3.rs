@@ -140,7 +140,7 @@ impl s3s::S3 for Store {
     }
 
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-        judge(&req.input.key, req.input.if_none_match.as_ref())?;
+        check_condition(&req.input.key, req.input.if_none_match.as_ref())?;
         self.files.put_object(req).await
     }
 
@@ -255,7 +255,7 @@ impl s3s::S3 for Store {
         &self,
         req: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        judge(&req.input.key, req.input.if_none_match.as_ref())?;
+        check_condition(&req.input.key, req.input.if_none_match.as_ref())?;
         let _turn = self.joining.lock().await;
         let name = req.input.upload_id.clone();
         let parts = req.input.multipart_upload.as_ref().and_then(|upload| upload.parts.clone());
@@ -285,7 +285,8 @@ impl s3s::S3 for Store {
     }
 }
 
-fn judge(key: &str, condition: Option<&ETagCondition>) -> S3Result<()> {
+/// Refuses a condition where the store shall know none.
+fn check_condition(key: &str, condition: Option<&ETagCondition>) -> S3Result<()> {
     match condition {
         Some(_) if key.contains(S3::UNCONDITIONAL) => Err(s3_error!(NotImplemented)),
         Some(_) | None => Ok(()),

@@ -1,8 +1,7 @@
 //! The object store of a fleet, and what lies in it, whatever the program says.
 
-use crate::server::files_below;
-use crate::servers::{Garage, S3};
-use std::path::PathBuf;
+use super::{Garage, S3};
+use std::path::{Path, PathBuf};
 
 pub enum Store {
     Folder(S3),
@@ -35,6 +34,14 @@ impl Store {
         }
     }
 
+    /// How many uploads in parts, of keys that start so, are neither done nor dropped.
+    pub fn multiparts(&self, prefix: &str) -> usize {
+        match self {
+            Self::Folder(s3) => s3.multiparts(prefix),
+            Self::Garage(garage) => garage.multiparts(prefix),
+        }
+    }
+
     /// # Panics
     /// Where it is not there.
     pub async fn read(&self, key: &str) -> Vec<u8> {
@@ -44,14 +51,31 @@ impl Store {
         }
     }
 
+    /// Where the bytes of an object lie, for what no client can do to them; Garage keeps them in blocks of its own.
+    pub fn path(&self, key: &str) -> Option<PathBuf> {
+        match self {
+            Self::Folder(s3) => Some(s3.path(key)),
+            Self::Garage(_) => None,
+        }
+    }
+
     /// Where the objects below a folder lie.
     ///
     /// # Panics
     /// Where they lie in no files of ours.
     pub fn files(&self, folder: &str) -> Vec<PathBuf> {
-        match self {
-            Self::Folder(s3) => files_below(&s3.path(folder)),
-            Self::Garage(_) => panic!("Garage keeps objects in blocks of its own"),
+        files_below(&self.path(folder).expect("Garage keeps objects in blocks of its own"))
+    }
+}
+
+pub fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = vec![];
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            files.extend(files_below(&entry.path()));
+        } else {
+            files.push(entry.path());
         }
     }
+    files
 }

@@ -3,8 +3,7 @@
 use super::{Rows, Ship};
 use crate::fleet::BackEnds;
 use crate::receiver::Received;
-use crate::server::files_below;
-use crate::store::Store;
+use crate::servers::{Store, files_below};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -19,7 +18,7 @@ pub struct Findings {
     pub crashes: i64,
     pub files: usize,
     pub webhooks: usize,
-    /// Objects that no row names, and that the next sweep takes.
+    /// Objects that no row names, and uploads in parts that nobody ends: the next sweep takes them.
     pub orphaned_objects: usize,
 }
 
@@ -83,7 +82,8 @@ pub async fn check(
         assert_eq!(told.get(job).map(BTreeSet::len), Some(1), "I7: webhooks of job {job}");
     }
 
-    findings.orphaned_objects = objects.count("jobs/").await.saturating_sub(referenced.len());
+    let unnamed = objects.count("jobs/").await.saturating_sub(referenced.len());
+    findings.orphaned_objects = unnamed + objects.multiparts("jobs/");
     let leases = "SELECT count(*) FROM jobs WHERE lease_owner IS NOT NULL AND state NOT IN ('running')";
     assert_eq!(rows.number(leases), 0, "I8: a lease of what does not run");
     findings
@@ -110,6 +110,14 @@ impl<'a> Objects<'a> {
         match self {
             Self::Disk(root) => std::fs::read(root.join(key)).unwrap(),
             Self::Store { store, prefix } => store.read(&format!("{prefix}{key}")).await,
+        }
+    }
+
+    /// On the disk there are none.
+    fn multiparts(&self, folder: &str) -> usize {
+        match self {
+            Self::Disk(_) => 0,
+            Self::Store { store, prefix } => store.multiparts(&format!("{prefix}{folder}")),
         }
     }
 

@@ -3,7 +3,8 @@
 use super::{Findings, Rows, Ship, check};
 use crate::fleet::{BackEnds, Fleet};
 use crate::receiver::{Received, Receiver};
-use crate::server::{Often, Server, eventually, eventually_each, files_below};
+use crate::server::{Often, Server, eventually, eventually_each};
+use crate::servers::files_below;
 use crate::user::User;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
